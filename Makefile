@@ -1,0 +1,50 @@
+# Each target sets up what it needs by itself: a machine with Python 3.11+ and make is enough.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: setup demo test test-all check bench lock suites clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      two simulated models over the standard suite, no key, no network"
+	@echo "make test      the fast tests (under 3 minutes)"
+	@echo "make test-all  every test that this machine can run (under 40 minutes)"
+	@echo "make check     format, lint, types, layers"
+	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY)
+
+demo: $(READY)
+	$(BIN)/surefoot run --model sim:steady --model sim:hasty --seed 7 --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -q -m "not live"
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/basedpyright
+
+bench: $(READY)
+	$(BIN)/python bench/bench.py
+
+suites: $(READY)
+	$(BIN)/python suites/generate.py
+
+lock: $(READY)
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml -o requirements/runtime.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml -o requirements/dev.txt
+
+clean:
+	rm -rf .venv runs dist build

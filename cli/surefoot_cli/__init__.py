@@ -1,0 +1,1 @@
+"""The command `surefoot`: the composition root; parses, wires, prints."""

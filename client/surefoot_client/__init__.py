@@ -1,0 +1,1 @@
+"""Drives models through suites of tool calls, records every attempt, and reports."""

@@ -1,0 +1,1 @@
+"""Makes a call safe to repeat, and counts it: executor, journal, MCP in and out."""

@@ -1,0 +1,17 @@
+"""The names surefoot reads and writes in MCP `_meta`: one place for both sides of the wire."""
+
+IDEMPOTENCY_KEY = "dev.surefoot/idempotencyKey"
+"""Request: the caller's name for this intent."""
+ATTEMPT = "dev.surefoot/attempt"
+"""Request: the sender's attempt number, from 1."""
+FAULT = "dev.surefoot/fault"
+"""Request: where the server should fail on purpose, e.g. `kill:after_effect`; obeyed only by a
+server that was started to be tested."""
+CLAUDE_CODE_TOOL_USE = "claudecode/toolUseId"
+"""Request: Claude Code's own name for a tool use; serves as the key where there is no other."""
+CALL = "dev.surefoot/call"
+"""Answer: `{call_id, attempt, disposition}`."""
+REPLAYED = "dev.surefoot/replayed"
+"""Answer: true when it comes from the journal and nothing ran."""
+ERROR = "dev.surefoot/error"
+"""Answer: `{code, origin, applied, message, hint, retry_after, call_id}`."""

@@ -1,0 +1,166 @@
+"""The seam of a tool: typed arguments in, typed result out, and what recovery needs in between.
+
+A new tool is one new file that subclasses `Tool`. The executor (`surefoot_server.executor`) calls
+`prepare`, `run` and, after a crash or a cancellation, `recover`; it knows nothing else of a tool.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from surefoot_tools.errors import ToolError
+
+Evidence = dict[str, Any]
+"""What recovery will need, as JSON, taken before the effect (hashes, temporary names, keys)."""
+
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Reports progress: units done, units in all or None, a line of text."""
+
+
+async def report_nothing(_done: float, _total: float | None, _line: str) -> None:
+    """The `Report` of a caller that did not ask for progress."""
+
+
+class Effect(StrEnum):
+    """What a tool does to the world; declared by the tool, never by the model."""
+
+    SAFE = "safe"
+    """No effect asked for. Source: RFC 9110, section 9.2.1."""
+    IDEMPOTENT = "idempotent"
+    """Twice is the same as once, whatever happened between. Source: RFC 9110, section 9.2.2."""
+    VERIFIABLE = "verifiable"
+    """The state tells whether it happened: a file's hash before and after."""
+    TRANSACTIONAL = "transactional"
+    """The effect and the record of it commit together."""
+    AT_MOST_ONCE = "at_most_once"
+    """Nothing of that: a shell command."""
+
+
+class Group(StrEnum):
+    """The groups that `--tools` chooses from."""
+
+    SHELL = "shell"
+    FILES = "files"
+    DATABASE = "database"
+    ACCOUNTING = "accounting"
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: extra ones are refused by name, types are not coerced."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+class Result(BaseModel, ABC):
+    """Base of every tool's result: structured, and as text for the model to read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    def text(self) -> str:
+        """The result for the model: short, complete, and how to get the rest."""
+
+
+@dataclass(slots=True)
+class Context:
+    """What the executor lends to one attempt. Times are seconds of anyio's clock."""
+
+    call_id: str
+    """Names this call in names on disk (temporary files, job folders): 32 hexadecimal digits."""
+    effect_key: str
+    """Names the intent in the target's own books (the inbox row of a database)."""
+    deadline: float
+    """When the caller stops waiting; `math.inf` for never."""
+    report: Report = report_nothing
+    held: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What `prepare` enters here (a lock on a path) is held until the outcome is recorded."""
+    interrupted: ToolError | None = None
+    """Set by a tool that was cancelled and knows what became of its effect, before re-raising."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Recovery found that the effect happened."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """Recovery found that the effect did not happen, and cannot happen any more by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Recovery found the effect still going on."""
+
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Recovery cannot tell."""
+
+    known: str
+    """All that is known, for whoever must decide: one or two sentences."""
+
+
+Recovery = Happened | NotBegun | Running | Unknown
+
+
+A = TypeVar("A", bound=Arguments)
+R = TypeVar("R", bound=Result)
+
+
+class Tool(ABC, Generic[A, R]):
+    """A function offered to models, with typed arguments, a typed result and a declared effect.
+
+    `safe` tools define `run` alone. A tool raises `ToolError` and nothing else.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    description: ClassVar[str]
+    """For the model: what it does, when to use it, what to do instead. Static text."""
+    group: ClassVar[Group]
+    effect: ClassVar[Effect]
+    version: ClassVar[int] = 1
+    """Major version of the argument schema; part of a call's fingerprint."""
+    destructive: ClassVar[bool] = False
+    """MCP `destructiveHint`: it may overwrite or remove what is there."""
+    repeatable: ClassVar[bool] = False
+    """MCP `idempotentHint`: the same arguments twice do no more than once even without a key."""
+    open_world: ClassVar[bool] = False
+    """MCP `openWorldHint`: it may reach things outside the roots and databases."""
+
+    Arguments: ClassVar[type[Arguments]]
+    Result: ClassVar[type[Result]]
+
+    async def prepare(self, arguments: A, context: Context) -> Evidence:
+        """Read what recovery will need; changes nothing. Locks go to `context.held`.
+
+        Raises:
+            ToolError: the call cannot be carried out; `applied` is `no`.
+        """
+        return {}
+
+    @abstractmethod
+    async def run(self, arguments: A, evidence: Evidence, context: Context) -> R:
+        """Do it, and return what came of it.
+
+        A step that cannot be stopped half-way (rename, COMMIT) is shielded from cancellation.
+
+        Raises:
+            ToolError: with `applied` honest.
+        """
+
+    async def recover(self, evidence: Evidence) -> Recovery:
+        """Find out what became of an attempt whose end nobody recorded."""
+        return Unknown(f"{self.name} leaves nothing behind that would tell")
