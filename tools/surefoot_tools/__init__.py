@@ -1,1 +1,1 @@
-"""What a tool is, and the tools: shell, files, databases. Knows nothing of MCP or of the journal."""
+"""What a tool is, and the tools: shell, files, databases. Nothing of MCP or the journal."""

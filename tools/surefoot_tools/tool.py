@@ -64,7 +64,7 @@ class Result(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @abstractmethod
-    def text(self) -> str:
+    def as_text(self) -> str:
         """The result for the model: short, complete, and how to get the rest."""
 
 

@@ -1,0 +1,66 @@
+"""The command `surefoot`. Each verb lives in a module of its own, imported when it is used."""
+
+import importlib
+import sys
+
+import click
+
+USAGE, ENVIRONMENT = 2, 3
+"""Exit codes: bad usage or input; something missing around us (a server, a key)."""
+
+VERBS = {
+    "serve": "Offer the tools over MCP.",
+    "run": "Run a suite with models and record every attempt.",
+    "report": "Report on runs, from their records alone.",
+    "reconcile": "Balance a run's sends against the server's journal.",
+    "failures": "Show what failed, from the journal.",
+    "doctor": "Look at this machine and say what is missing.",
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb only when it is asked for: `serve` need not load the driver."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of their use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb of that name."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"surefoot_cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="surefoot")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """MCP tools that do not slip, and a driver that says which model slips on what."""
+    context.obj = {"debug": debug}
+
+
+def main() -> None:
+    """Run the command; errors are one clear line, tracebacks only with --debug."""
+    debug = "--debug" in sys.argv
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except Exception as e:
+        if debug:
+            raise
+        click.echo(f"surefoot: {type(e).__name__}: {e} (--debug shows where)", err=True)
+        sys.exit(ENVIRONMENT)
+    sys.exit(code if isinstance(code, int) else 0)

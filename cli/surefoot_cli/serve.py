@@ -1,0 +1,116 @@
+"""`surefoot serve`: the MCP server over stdio."""
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import click
+
+from surefoot_cli.state import state_directory
+from surefoot_server import log
+from surefoot_server.config import Config
+from surefoot_tools.tool import Group
+
+ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOUNTING)
+
+
+@click.command
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that the tools work in; several allowed. Default: the current folder.",
+)
+@click.option("--database", "databases", multiple=True, metavar="NAME=URL")
+@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--read-only", is_flag=True, help="Refuse every tool that has effects.")
+@click.option("--tools", default=ALL_GROUPS, show_default=True, metavar="LIST")
+@click.option(
+    "--sandbox",
+    type=click.Choice(["off"]),
+    default="off",
+    show_default=True,
+    help="How commands are confined. Only 'off' is built so far: they are not confined.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="Logs go to stderr as JSON lines.",
+)
+def command(
+    roots: tuple[Path, ...],
+    databases: tuple[str, ...],
+    journal: Path | None,
+    read_only: bool,
+    tools: str,
+    sandbox: str,
+    log_level: str,
+) -> None:
+    """Offer the tools over MCP on stdin and stdout.
+
+    An IDE or a desktop app starts this; see `mcp.json` and the README for the lines to paste.
+    """
+    del sandbox  # the only choice so far
+    if sys.platform == "win32":
+        raise click.ClickException(
+            "surefoot serve runs on Linux and macOS; on Windows start it inside WSL"
+        )
+    config = Config(
+        roots=tuple(root.resolve() for root in roots) or (Path.cwd(),),
+        state=state_directory(os.environ),
+        databases=databases,
+        journal=journal,
+        read_only=read_only,
+        groups=_groups(tools),
+        environment=dict(os.environ),
+        ripgrep=_ripgrep(),
+        allow_faults=os.environ.get("SUREFOOT_ALLOW_FAULTS") == "1",
+        version=importlib.metadata.version("surefoot"),
+    )
+    log.configure(log_level)
+    anyio.run(_serve, config)
+
+
+def _groups(text: str) -> frozenset[Group]:
+    chosen = {name.strip() for name in text.split(",") if name.strip()}
+    unknown = chosen - {group.value for group in Group}
+    if unknown:
+        raise click.BadParameter(
+            f"{', '.join(sorted(unknown))}: there is {ALL_GROUPS}", param_hint="--tools"
+        )
+    return frozenset(Group(name) for name in chosen) | {Group.ACCOUNTING}
+
+
+def _ripgrep() -> str | None:
+    beside = Path(sys.executable).with_name("rg")
+    return shutil.which("rg") or (str(beside) if beside.is_file() else None)
+
+
+async def _serve(config: Config) -> None:
+    # Imported here and not above: `surefoot serve --help` need not load the SDK.
+    from surefoot_server.app import App
+    from surefoot_server.stdio import divert, stdio
+
+    wire = divert()
+    app = App(config)
+    app.track_deliveries()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_on_signal, tasks.cancel_scope)
+        async with stdio(wire, app.written) as (reading, writing):
+            options = app.server.create_initialization_options()
+            await app.server.run(reading, writing, options)
+        tasks.cancel_scope.cancel()
+
+
+async def _end_on_signal(scope: anyio.CancelScope) -> None:
+    """SIGTERM and SIGINT end the server in order: what runs is stopped and recorded."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()

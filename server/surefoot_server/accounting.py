@@ -1,0 +1,271 @@
+"""What is derived from the journal: totals that add up, and the books for `surefoot reconcile`.
+
+Nothing is counted anywhere else. The identities that hold at any time:
+
+    receipts = ran + joined + replayed + in_doubt + conflict + denied + invalid
+    calls    = succeeded + failed + in_doubt + running
+    ended    = first_attempt_success + recovered + failed + in_doubt
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+from pydantic import BaseModel
+
+from surefoot_server import call
+from surefoot_server.journal.records import Journal, JournalUnavailable
+from surefoot_server.journal.sql import QUERIES
+from surefoot_server.journal.sqlite import Row, connect
+from surefoot_server.journal.states import Disposition, State
+
+
+class Totals(BaseModel):
+    """Counts of receipts by disposition and of calls by outcome."""
+
+    receipts: int = 0
+    ran: int = 0
+    joined: int = 0
+    replayed: int = 0
+    in_doubt_receipts: int = 0
+    conflict: int = 0
+    denied: int = 0
+    invalid: int = 0
+    calls: int = 0
+    first_attempt_success: int = 0
+    """Calls that succeeded at their first attempt."""
+    recovered: int = 0
+    """Calls that succeeded at a later attempt."""
+    failed: int = 0
+    in_doubt: int = 0
+    running: int = 0
+
+
+class ToolTotals(BaseModel):
+    """Calls of one tool by outcome."""
+
+    tool: str
+    calls: int = 0
+    first_attempt_success: int = 0
+    recovered: int = 0
+    failed: int = 0
+    in_doubt: int = 0
+    running: int = 0
+
+
+class CodeTotals(BaseModel):
+    """Failed calls and refused requests with one code and origin."""
+
+    code: str
+    origin: str
+    count: int
+
+
+class Failure(BaseModel):
+    """One failed call or refused request."""
+
+    at: float
+    """Seconds since the epoch."""
+    tool: str
+    call_id: str | None
+    key: str | None
+    kind: str
+    """State of the call, or disposition of the refused request."""
+    code: str
+    origin: str
+    applied: str
+    message: str
+
+
+class Report(BaseModel):
+    """What failed since a time, whose fault it was, and what became of it."""
+
+    totals: Totals
+    by_tool: list[ToolTotals]
+    by_code: list[CodeTotals]
+    recent: list[Failure]
+
+
+async def report(journal: Journal, *, since: float, tool: str | None, limit: int) -> Report:
+    """Derive the accounts from the journal.
+
+    Args:
+        journal: Where everything is recorded.
+        since: Seconds since the epoch.
+        tool: Only this one, or None for all.
+        limit: Recent failures at most.
+
+    Raises:
+        JournalUnavailable: the journal cannot be read.
+    """
+    scope = {"since": since, "tool": tool}
+    totals = Totals()
+    for row in await journal.query("count_receipts", scope):
+        disposition = Disposition(row["disposition"])
+        name = "in_doubt_receipts" if disposition is Disposition.IN_DOUBT else disposition.value
+        setattr(totals, name, row["n"])
+        totals.receipts += row["n"]
+    by_tool: dict[str, ToolTotals] = {}
+    for row in await journal.query("count_calls", scope):
+        of_tool = by_tool.setdefault(row["tool"], ToolTotals(tool=row["tool"]))
+        name = _outcome_name(State(row["state"]), State(row["first_attempt"]))
+        for account in (totals, of_tool):
+            setattr(account, name, getattr(account, name) + row["n"])
+            account.calls += row["n"]
+    recent = await journal.query("recent_failures", scope | {"limit": limit})
+    return Report(
+        totals=totals,
+        by_tool=[by_tool[name] for name in sorted(by_tool)],
+        by_code=[
+            CodeTotals(code=row["code"], origin=row["origin"], count=row["n"])
+            for row in await journal.query("count_errors", scope)
+        ],
+        recent=[_failure(row) for row in recent],
+    )
+
+
+def _outcome_name(state: State, first_attempt: State) -> str:
+    if state is State.SUCCEEDED:
+        first = first_attempt is State.SUCCEEDED
+        return "first_attempt_success" if first else "recovered"
+    return state.value
+
+
+def _failure(row: Row) -> Failure:
+    error: dict[str, Any] = json.loads(row["error"])
+    return Failure(
+        at=row["at"],
+        tool=row["tool"],
+        call_id=row["call_id"],
+        key=row["key"],
+        kind=row["kind"],
+        code=error["code"],
+        origin=error["origin"],
+        applied=error["applied"],
+        message=error["message"][:500],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptRow:
+    """A receipt as the books show it."""
+
+    receipt_id: str
+    call_id: str | None
+    principal: str
+    key: str | None
+    tool: str
+    sender_attempt: int | None
+    disposition: str
+    code: str | None
+    arguments_mac: str
+    answer_mac: str | None
+    delivered: bool
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A call as the books show it."""
+
+    call_id: str
+    principal: str
+    key: str | None
+    tool: str
+    effect: str
+    state: str
+    code: str | None
+    origin: str | None
+    applied: str | None
+    result_mac: str | None
+    begun_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """An attempt as the books show it."""
+
+    call_id: str
+    number: int
+    state: str
+    code: str | None
+    origin: str | None
+    applied: str | None
+    begun_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The server's book: all receipts, calls and attempts of a journal."""
+
+    secret: bytes
+    receipts: list[ReceiptRow]
+    calls: list[CallRow]
+    attempts: list[AttemptRow]
+
+    def mac(self, value: Any) -> str:
+        """The digest under this journal's key of a JSON value; see `call.mac`."""
+        return call.mac(self.secret, value)
+
+
+def ledger(path: Path) -> Ledger:
+    """Read the whole book of a journal file.
+
+    Raises:
+        JournalUnavailable: there is no journal, or it cannot be read.
+    """
+    if not path.is_file():
+        raise JournalUnavailable(f"there is no journal at {path}")
+    try:
+        db = connect(path, read_only=True)
+        secret = db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchall()
+        rows = {
+            name: db.execute(QUERIES[name]).fetchall()
+            for name in ("all_receipts", "all_calls", "all_attempts")
+        }
+        db.close()
+    except apsw.Error as e:
+        raise JournalUnavailable(f"cannot read the journal {path}: {e}") from e
+    key: bytes = _rows(secret)[0]["value"]
+    return Ledger(
+        secret=key,
+        receipts=[_receipt_row(row) for row in _rows(rows["all_receipts"])],
+        calls=[_call_row(row, key) for row in _rows(rows["all_calls"])],
+        attempts=[_attempt_row(row) for row in _rows(rows["all_attempts"])],
+    )
+
+
+def _rows(rows: Any) -> list[Row]:
+    return rows
+
+
+def _error_of(row: Row) -> dict[str, Any]:
+    error: dict[str, Any] = json.loads(row["error"]) if row["error"] is not None else {}
+    return {name: error.get(name) for name in ("code", "origin", "applied")}
+
+
+def _receipt_row(row: Row) -> ReceiptRow:
+    names = ("receipt_id", "call_id", "principal", "key", "tool", "sender_attempt", "disposition")
+    return ReceiptRow(
+        **{name: row[name] for name in names},
+        code=_error_of(row)["code"],
+        arguments_mac=row["arguments_mac"],
+        answer_mac=row["answer_mac"],
+        delivered=row["delivered_at"] is not None,
+        received_at=row["received_at"],
+    )
+
+
+def _call_row(row: Row, secret: bytes) -> CallRow:
+    names = ("call_id", "principal", "key", "tool", "effect", "state", "begun_at", "ended_at")
+    result = None if row["result"] is None else call.mac(secret, json.loads(row["result"]))
+    return CallRow(**{name: row[name] for name in names}, **_error_of(row), result_mac=result)
+
+
+def _attempt_row(row: Row) -> AttemptRow:
+    names = ("call_id", "number", "state", "begun_at", "ended_at")
+    return AttemptRow(**{name: row[name] for name in names}, **_error_of(row))

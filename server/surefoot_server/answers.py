@@ -1,0 +1,98 @@
+"""The errors that the server itself answers with, as opposed to those of its tools."""
+
+from pydantic import ValidationError
+
+from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.outcome import Error
+from surefoot_tools.registry import AnyTool
+
+SHOWN_PROBLEMS = 10
+"""Problems of one call's arguments that are named."""
+
+
+def unknown_tool(name: str, names: list[str]) -> Error:
+    """The error of a call of a tool that is not there."""
+    return Error(
+        Code.UNIMPLEMENTED,
+        Origin.MODEL,
+        Applied.NO,
+        f"there is no tool {name!r}",
+        hint=f"The tools are: {', '.join(names)}.",
+    )
+
+
+def invalid_arguments(tool: AnyTool, error: ValidationError) -> Error:
+    """All that is wrong with the arguments, by name; values are not repeated."""
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'arguments'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+    names = ", ".join(tool.Arguments.model_fields)
+    return Error(
+        Code.INVALID_ARGUMENT,
+        Origin.MODEL,
+        Applied.NO,
+        f"{tool.name}: " + "; ".join(problems[:SHOWN_PROBLEMS]),
+        hint=f"The arguments of {tool.name} are: {names}.",
+    )
+
+
+def key_conflict(key: str) -> Error:
+    """The error of a key that names another call; nothing of that call is shown."""
+    return Error(
+        Code.INVALID_ARGUMENT,
+        Origin.CLIENT,
+        Applied.NO,
+        f"key used for another call: {key!r} came before with another tool or other arguments",
+        hint="Use a new key for a new intent; resend a call with exactly the same arguments.",
+    )
+
+
+def still_running(call_id: str, waited: float) -> Error:
+    """The error of a caller whose patience ended before the call did; the run goes on."""
+    return Error(
+        Code.UNAVAILABLE,
+        Origin.SERVER,
+        Applied.UNKNOWN,
+        f"call {call_id} is still running after {waited:.0f} s; it goes on",
+        hint="Send the same key again to wait for its end.",
+        retry_after=1.0,
+    )
+
+
+def server_died(applied: Applied) -> Error:
+    """The error of an attempt whose server died under it."""
+    return Error(Code.UNAVAILABLE, Origin.SERVER, applied, "the server died during this attempt")
+
+
+def in_doubt(known: str) -> Error:
+    """The error of a call of which nobody can tell whether its effect happened."""
+    return Error(
+        Code.UNKNOWN,
+        Origin.SERVER,
+        Applied.UNKNOWN,
+        f"in doubt: {known}. It is not run again by itself.",
+        hint="Look at what it may have done; to do it (again) on purpose, send it under a new key.",
+    )
+
+
+def journal_unavailable(reason: str) -> Error:
+    """No journal, no effect: what cannot be recorded is not begun."""
+    return Error(
+        Code.UNAVAILABLE,
+        Origin.SERVER,
+        Applied.NO,
+        reason,
+        hint="Nothing was done; try again later.",
+    )
+
+
+def run_stopped() -> Error:
+    """The error of a request whose run was stopped by somebody else, or by the server's end."""
+    return Error(
+        Code.UNAVAILABLE,
+        Origin.SERVER,
+        Applied.UNKNOWN,
+        "the run was stopped before it ended; the journal knows how far it came",
+        hint="Send the same key again to learn what became of it.",
+    )

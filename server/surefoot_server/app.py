@@ -1,0 +1,290 @@
+"""MCP in and out: requests become `Request`, answers become `CallToolResult`.
+
+The only module of the server with MCP types, beside `stdio`. `build` wires a whole server.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any, cast
+
+import anyio.to_thread
+import mcp_types as types
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from surefoot_server import log
+from surefoot_server.call import Answer, KeyMalformed, Request, check_key, error_fields
+from surefoot_server.config import Config
+from surefoot_server.executor import Executor
+from surefoot_server.failure_report import FailureReport
+from surefoot_server.faults import Faults
+from surefoot_server.journal.records import Journal
+from surefoot_server.journal.sqlite import SqliteJournal
+from surefoot_server.policy import Policy
+from surefoot_tools import meta
+from surefoot_tools.database import database_tools
+from surefoot_tools.database.databases import Databases, parse_database
+from surefoot_tools.files import file_tools
+from surefoot_tools.files.locks import PathLocks
+from surefoot_tools.files.roots import Roots
+from surefoot_tools.outcome import Error
+from surefoot_tools.registry import AnyTool, Registry
+from surefoot_tools.shell import shell_tools
+from surefoot_tools.tool import Effect, Report, report_nothing
+
+_log = log.get("app")
+
+Params = Mapping[str, Any]
+RequestContext = ServerRequestContext[Any, Any]
+
+LONGEST_ERROR = 8000
+"""Characters of an error's text; hosts cut it near 11,000."""
+LIST_TTL_MS = 3_600_000
+"""The list of tools does not change while a server lives."""
+
+
+class App:
+    """One MCP server over the tools of a `Config`; `server` goes to any transport of the SDK.
+
+    The journal and the tasks of calls live in the server's lifespan: once a process for stdio, once
+    a client for the SDK's in-memory client.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._executor: Executor | None = None
+        self._journal: Journal | None = None
+        self._awaiting_delivery: dict[types.RequestId, str] | None = None
+        self.server: Server[Any] = Server(
+            "surefoot",
+            version=config.version,
+            title="surefoot",
+            instructions=_instructions(config),
+            lifespan=self._lifespan,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+        )
+        self.server.middleware.append(self._account_for_malformed)
+
+    @asynccontextmanager
+    async def _lifespan(self, _server: Server[Any]) -> AsyncGenerator[None]:
+        config = self._config
+        async with AsyncExitStack() as stack:
+            journal = SqliteJournal(config.journal_path, version=config.version)
+            stack.push_async_callback(anyio.to_thread.run_sync, journal.close)
+            self._journal = journal
+            self._executor = await stack.enter_async_context(
+                Executor(
+                    registry(config, journal),
+                    journal,
+                    roots=[str(root) for root in config.roots],
+                    policy=Policy(read_only=config.read_only),
+                    faults=Faults(allowed=config.allow_faults),
+                    random=Random(),  # noqa: S311 - jitter
+                )
+            )
+            yield
+
+    def track_deliveries(self) -> None:
+        """Expect the transport to tell `written` of every answer."""
+        self._awaiting_delivery = {}
+
+    def written(self, request_id: types.RequestId) -> None:
+        """The transport has fully written the answer to this request."""
+        if self._awaiting_delivery is None or self._journal is None:
+            return
+        receipt_id = self._awaiting_delivery.pop(request_id, None)
+        if receipt_id is not None:
+            self._journal.deliver(receipt_id, time.time())
+
+    @property
+    def executor(self) -> Executor:
+        """The executor, while the lifespan lasts."""
+        if self._executor is None:
+            raise RuntimeError("the server's lifespan has not begun")
+        return self._executor
+
+    async def _list_tools(
+        self, _context: RequestContext, _params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        tools = [describe(tool) for tool in self.executor.registry]
+        return types.ListToolsResult(tools=tools, ttl_ms=LIST_TTL_MS, cache_scope="public")
+
+    async def _call_tool(
+        self, context: RequestContext, params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        request = _request(context, params.name, params.arguments)
+        try:
+            key = find_key(context.params or {})
+        except KeyMalformed as e:
+            answer = await self.executor.refuse_malformed(request, str(e))
+        else:
+            answer = await self.executor.execute(replace(request, key=key))
+        if self._awaiting_delivery is not None and context.request_id is not None:
+            self._awaiting_delivery[context.request_id] = answer.receipt_id
+        return to_result(answer)
+
+    async def _account_for_malformed(
+        self, ctx: RequestContext, call_next: CallNext
+    ) -> HandlerResult:
+        """A `tools/call` that the SDK refuses before it reaches us is a request received, too."""
+        try:
+            return await call_next(ctx)
+        except (MCPError, ValidationError):
+            if ctx.method == "tools/call" and ctx.request_id is not None:
+                name = (ctx.params or {}).get("name")
+                tool = name if isinstance(name, str) else ""
+                await self.executor.refuse_malformed(
+                    _request(ctx, tool, None), "the parameters of tools/call are malformed"
+                )
+            raise
+
+
+def registry(config: Config, journal: Journal) -> Registry:
+    """The tools of a configuration.
+
+    Raises:
+        ValueError: a database or a root is not what it should be.
+    """
+    roots = Roots(config.roots)
+    databases = Databases([parse_database(text) for text in config.databases])
+    tools: list[AnyTool] = [
+        *shell_tools(roots, config.environment),
+        *file_tools(roots, PathLocks(config.state / "locks"), config.ripgrep),
+        *(database_tools(databases) if config.databases else []),
+        FailureReport(journal),
+    ]
+    return Registry(tool for tool in tools if tool.group in config.groups)
+
+
+def describe(tool: AnyTool) -> types.Tool:
+    """A tool as MCP lists it."""
+    safe = tool.effect is Effect.SAFE
+    return types.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=tool.Arguments.model_json_schema(),
+        output_schema=tool.Result.model_json_schema(mode="serialization"),
+        annotations=types.ToolAnnotations(
+            title=tool.title,
+            read_only_hint=safe,
+            destructive_hint=tool.destructive,
+            idempotent_hint=safe or tool.repeatable,
+            open_world_hint=tool.open_world,
+        ),
+    )
+
+
+def to_result(answer: Answer) -> types.CallToolResult:
+    """An answer as MCP carries it; no structuredContent on an error."""
+    about: dict[str, Any] = {
+        meta.CALL: {
+            "call_id": answer.call_id,
+            "attempt": answer.attempt,
+            "disposition": answer.disposition.value,
+        }
+    }
+    if answer.replayed:
+        about[meta.REPLAYED] = True
+    error = answer.outcome.error
+    if error is None:
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=answer.text)],
+            structured_content=answer.outcome.result,
+            _meta=about,
+        )
+    about[meta.ERROR] = error_fields(error) | {"call_id": answer.call_id}
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=error_text(error, answer.call_id))],
+        is_error=True,
+        _meta=about,
+    )
+
+
+def error_text(error: Error, call_id: str | None) -> str:
+    """An error for the model: code, applied and call id on the first line, then what to do."""
+    lines = [f"{error.code} applied={error.applied} call_id={call_id or '-'}", error.message]
+    text = "\n".join(lines)
+    if len(text) > LONGEST_ERROR:
+        text = text[:LONGEST_ERROR] + f"\n[... {len(text) - LONGEST_ERROR} characters left out]"
+    if error.retry_after is not None:
+        text += f"\nRetry after {error.retry_after:g} s."
+    return f"{text}\nHint: {error.hint}" if error.hint else text
+
+
+def find_key(params: Params) -> str | None:
+    """The caller's key, first that is there: parameter, our `_meta` name, the host's tool-use id.
+
+    The parameter is `idempotencyKey` of SEP-3182; the SDK's typed parameters drop it.
+
+    Raises:
+        KeyMalformed: a key of ours is malformed. A malformed id of the host is ignored.
+    """
+    about = _meta(params)
+    for key in (params.get("idempotencyKey"), about.get(meta.IDEMPOTENCY_KEY)):
+        if key is not None:
+            return check_key(key)
+    host_id = about.get(meta.CLAUDE_CODE_TOOL_USE)
+    if host_id is None:
+        return None
+    try:
+        return check_key(host_id)
+    except KeyMalformed as e:
+        _log.warning("ignored the host's tool-use id", reason=str(e))
+        return None
+
+
+def _meta(params: Params) -> Params:
+    about = params.get("_meta")
+    return cast(Params, about) if isinstance(about, Mapping) else {}
+
+
+def _request(context: RequestContext, tool: str, arguments: dict[str, Any] | None) -> Request:
+    about = _meta(context.params or {})
+    attempt = about.get(meta.ATTEMPT)
+    fault = about.get(meta.FAULT)
+    client = context.session.client_params
+    numbered = isinstance(attempt, int) and not isinstance(attempt, bool) and attempt > 0
+    return Request(
+        tool=tool,
+        arguments=arguments or {},
+        client=client.client_info.name if client is not None else None,
+        sender_attempt=attempt if numbered else None,
+        fault=fault if isinstance(fault, str) else None,
+        report=_progress(context),
+    )
+
+
+def _progress(context: RequestContext) -> Report:
+    """Progress goes only to callers that gave a token; the SDK knows whether they did."""
+    if (context.meta or {}).get("progress_token") is None:
+        return report_nothing
+
+    async def report(done: float, total: float | None, line: str) -> None:
+        await context.session.report_progress(done, total, line)
+
+    return report
+
+
+def _instructions(config: Config) -> str:
+    """What a model should know before its first call."""
+    lines = [
+        "surefoot runs commands, edits files and uses databases, and accounts for every call.",
+        "Paths are relative to the root, or absolute inside it. The file tools cannot leave it.",
+        "Commands start in the root but are NOT confined to it (sandbox: off).",
+        "A result is an error only if the tool could not do its work: a command that exits with"
+        " status 1 has run. Errors say a code, whether the effect was applied (no, yes, unknown),"
+        " and what to do next. After applied=unknown look at the state before you repeat.",
+    ]
+    if config.databases:
+        names = ", ".join(text.partition("=")[0] for text in config.databases)
+        lines.append(f"Databases: {names}.")
+    if config.read_only:
+        lines.append("This server is read-only: tools with effects are refused.")
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""Who is alive: each server process holds a lock on a file of its own until it ends.
+
+A lock needs no clock: a paused owner is still an owner, and the kernel frees the lock of a dead
+one. A lease would do neither.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class Owner:
+    """This server process as an owner of calls; alive as long as the process holds its lock.
+
+    Args:
+        directory: Where the lock files of all servers of one state directory lie.
+        instance: This process's own name, unique for ever.
+    """
+
+    def __init__(self, directory: Path, instance: str) -> None:
+        self.instance = instance
+        self._directory = directory
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not inheritable, or a command left behind would keep its dead server 'alive'.
+        self._descriptor = os.open(
+            self._path(instance), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def _path(self, instance: str) -> Path:
+        return self._directory / f"{instance}.lock"
+
+    def alive(self, instance: str) -> bool:
+        """Whether that server process still runs."""
+        if instance == self.instance:
+            return True
+        try:
+            descriptor = os.open(self._path(instance), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Stop being alive; the file goes, so that ended servers leave nothing behind."""
+        with suppress(FileNotFoundError):
+            self._path(self.instance).unlink()
+        os.close(self._descriptor)

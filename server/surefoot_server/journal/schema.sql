@@ -1,0 +1,68 @@
+-- name: schema
+-- Version 1. Times are seconds since the epoch. Rows are added and closed, never deleted.
+CREATE TABLE IF NOT EXISTS setting (
+  name  TEXT PRIMARY KEY,
+  value ANY NOT NULL
+) STRICT;
+
+-- One server process on this journal; it lives as long as it holds the lock on its file.
+CREATE TABLE IF NOT EXISTS instance (
+  instance   TEXT PRIMARY KEY,
+  pid        INTEGER NOT NULL,
+  version    TEXT NOT NULL,
+  started_at REAL NOT NULL,
+  ended_at   REAL
+) STRICT;
+
+-- One intent of a caller.
+CREATE TABLE IF NOT EXISTS call (
+  call_id     TEXT PRIMARY KEY,
+  principal   TEXT NOT NULL,
+  key         TEXT,
+  tool        TEXT NOT NULL,
+  effect      TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  arguments   TEXT NOT NULL,
+  state       TEXT NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'in_doubt')),
+  owner       TEXT NOT NULL,
+  evidence    TEXT NOT NULL,
+  result      TEXT,
+  error       TEXT,
+  begun_at    REAL NOT NULL,
+  ended_at    REAL
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS call_key ON call (principal, key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS call_begun ON call (begun_at);
+
+-- One try at carrying out a call.
+CREATE TABLE IF NOT EXISTS attempt (
+  call_id  TEXT NOT NULL,
+  number   INTEGER NOT NULL,
+  owner    TEXT NOT NULL,
+  state    TEXT NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'in_doubt')),
+  error    TEXT,
+  begun_at REAL NOT NULL,
+  ended_at REAL,
+  PRIMARY KEY (call_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- One request received.
+CREATE TABLE IF NOT EXISTS receipt (
+  receipt_id     TEXT PRIMARY KEY,
+  call_id        TEXT,
+  instance       TEXT NOT NULL,
+  principal      TEXT NOT NULL,
+  client         TEXT,
+  key            TEXT,
+  tool           TEXT NOT NULL,
+  sender_attempt INTEGER,
+  disposition    TEXT NOT NULL CHECK (disposition IN
+                   ('ran', 'joined', 'replayed', 'in_doubt', 'conflict', 'denied', 'invalid')),
+  arguments_mac  TEXT NOT NULL,
+  answer_mac     TEXT,
+  error          TEXT,
+  received_at    REAL NOT NULL,
+  delivered_at   REAL
+) STRICT;
+CREATE INDEX IF NOT EXISTS receipt_received ON receipt (received_at);
+CREATE INDEX IF NOT EXISTS receipt_call ON receipt (call_id);

@@ -1,0 +1,32 @@
+"""What is allowed and how often; the sandbox is the mechanism, this is the rule."""
+
+from dataclasses import dataclass
+
+from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.outcome import Error
+from surefoot_tools.registry import AnyTool
+from surefoot_tools.tool import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules that the person who started the server set; no tool changes them."""
+
+    read_only: bool = False
+    """Refuse every tool with an effect."""
+    attempts: int = 4
+    """Attempts of one call in all."""
+    join_wait: float = 45.0
+    """Seconds that a second request with the same key waits for the first one's end."""
+
+    def refusal(self, tool: AnyTool) -> Error | None:
+        """Why this tool may not be called, or None."""
+        if self.read_only and tool.effect is not Effect.SAFE:
+            return Error(
+                Code.PERMISSION_DENIED,
+                Origin.POLICY,
+                Applied.NO,
+                f"{tool.name} has effects and this server was started with --read-only",
+                hint="Use a tool that only reads, or start the server without --read-only.",
+            )
+        return None

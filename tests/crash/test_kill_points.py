@@ -1,0 +1,94 @@
+"""The server dies by `kill -9` at each step of a keyed call; the key comes back to the next one."""
+
+import hashlib
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp.shared.exceptions import MCPError
+from tests.support.place import Place, disposition, error, keyed
+
+pytestmark = pytest.mark.anyio
+
+POINTS = ["before_intent", "after_intent", "after_effect", "before_answer"]
+ADD = {"database": "app", "statements": [{"sql": "UPDATE counter SET n = n + 1"}]}
+OLD = "one\ntwo\n"
+
+
+async def die_and_come_back(
+    place: Place, tool: str, arguments: dict[str, Any], point: str
+) -> types.CallToolResult:
+    """The second answer of a call whose first server died at `point`."""
+    async with place.process() as client:
+        with pytest.raises(MCPError, match="closed"):
+            await client.call_tool(tool, arguments, meta=keyed("k", 1, f"kill:{point}"))
+    async with place.process() as client:
+        return await client.call_tool(tool, arguments, meta=keyed("k", 2))
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("tool", "arguments", "after"),
+    [
+        ("write_file", {"path": "f", "content": "new\n"}, "new\n"),
+        ("write_file", {"path": "f", "content": "three\n", "mode": "append"}, f"{OLD}three\n"),
+        ("edit_file", {"path": "f", "edits": [{"old_text": "one", "new_text": "1"}]}, "1\ntwo\n"),
+    ],
+    ids=["replace", "append", "edit"],
+)
+async def test_a_file_is_changed_exactly_once(
+    place: Place, tool: str, arguments: dict[str, Any], after: str, point: str
+) -> None:
+    """Guard: `WriteFile.recover`, `EditFile.recover` and `Execution.recover`."""
+    (place.workspace / "f").write_text(OLD)
+    result = await die_and_come_back(place, tool, arguments, point)
+    assert not result.is_error, result
+    assert (place.workspace / "f").read_text() == after
+    shown = result.structured_content or {}
+    digest = hashlib.sha256(after.encode()).hexdigest()
+    assert digest in (shown.get("sha256"), shown.get("sha256_after"))
+    nothing_ran = point in ("after_effect", "before_answer")
+    assert disposition(result) == ("replayed" if nothing_ran else "ran")
+    assert sorted(entry.name for entry in place.workspace.iterdir()) == ["app.db", "f"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_rows_are_changed_exactly_once(place: Place, point: str) -> None:
+    """Guard: the inbox row of `ExecuteSql`."""
+    result = await die_and_come_back(place, "execute_sql", ADD, point)
+    assert not result.is_error, result
+    assert (result.structured_content or {})["committed"] is True
+    assert place.rows("SELECT n FROM counter") == [(1,)]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_command_runs_at_most_once_and_is_in_doubt_where_nobody_can_tell(
+    place: Place, point: str
+) -> None:
+    """Guard: the default of `Tool.recover`; nothing is run again on a guess."""
+    append = {"command": "echo x >> log"}
+    result = await die_and_come_back(place, "run_command", append, point)
+    ran = (place.workspace / "log").exists()
+    if point in ("before_intent", "before_answer"):
+        assert not result.is_error
+        assert (place.workspace / "log").read_text() == "x\n"
+    else:
+        assert ran == (point == "after_effect")
+        assert (error(result)["code"], error(result)["applied"]) == ("UNKNOWN", "unknown")
+        assert disposition(result) == "in_doubt"
+        async with place.client() as client:
+            third = await client.call_tool("run_command", append, meta=keyed("k", 3))
+        assert error(third) == error(result)
+        assert disposition(third) == "in_doubt"
+        assert (place.workspace / "log").exists() == ran
+
+
+async def test_a_command_killed_with_its_server_is_a_new_call_under_a_new_key(
+    place: Place,
+) -> None:
+    append = {"command": "echo x >> log"}
+    await die_and_come_back(place, "run_command", append, "after_intent")
+    async with place.client() as client:
+        anew = await client.call_tool("run_command", append, meta=keyed("other"))
+    assert disposition(anew) == "ran"
+    assert (place.workspace / "log").read_text() == "x\n"

@@ -1,0 +1,1 @@
+"""Parts that several tests use: places to serve, and servers as real processes."""

@@ -1,0 +1,133 @@
+"""The tool `execute_sql`: statements that change a database, in one transaction."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from surefoot_tools import tool
+from surefoot_tools.database.databases import DEFAULT, Databases
+from surefoot_tools.database.engine import Statement
+from surefoot_tools.database.text_table import cut, render
+from surefoot_tools.database.values import Json, Parameters
+from surefoot_tools.tool import Context, Effect, Evidence, Group, Tool
+
+TIMEOUT = 30.0
+"""Seconds for the whole transaction up to its COMMIT."""
+
+
+class StatementArgument(BaseModel):
+    """One statement and its values."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
+    )
+
+    sql: str
+    """One statement: INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, SELECT. Not BEGIN or COMMIT."""
+    parameters: Parameters = None
+    """A list for `?`, an object for `:name`. Bytes are written {"base64": "..."}."""
+
+
+class ExecuteArguments(tool.Arguments):
+    """What to run, all of it or nothing."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    statements: Annotated[list[StatementArgument], Field(min_length=1, max_length=100)]
+    """Run in this order in one transaction."""
+    database: str = DEFAULT
+    """The name of the database; may be left out if there is only one."""
+    dry_run: bool = False
+    """Run everything, then roll back: shows what would happen."""
+
+
+class StatementResult(BaseModel):
+    """What one statement did."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    rows_affected: int
+    """Rows that it inserted, updated or deleted itself; not those of triggers."""
+    columns: list[str]
+    """Names of what it gave back (RETURNING, SELECT), in order."""
+    rows: list[list[Json]]
+    """What it gave back."""
+    truncated: bool
+    """It gave back more rows than these."""
+
+
+class ExecuteResult(tool.Result):
+    """What the statements did, in their order."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    results: list[StatementResult]
+    """One a statement."""
+    committed: bool
+    """False after a dry run: nothing was changed."""
+
+    def as_text(self) -> str:
+        """A line a statement, with its rows where it gave any."""
+        lines = ["committed" if self.committed else "dry run: rolled back, nothing was changed"]
+        for number, result in enumerate(self.results, start=1):
+            lines.append(f"statement {number}: rows affected: {result.rows_affected}")
+            if result.columns:
+                lines.append(render(result.columns, result.rows))
+            if result.truncated:
+                lines.append("there are more rows than these: read them with query_database")
+        return cut("\n".join(lines))
+
+
+class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
+    """Changes a database in one transaction that also records that it happened.
+
+    A call that runs again under its `effect_key` finds that record and gives its result, so the
+    executor may run it again after a crash.
+
+    Args:
+        databases: Those it may change, if they are writable.
+    """
+
+    name = "execute_sql"
+    title = "Change a database"
+    description = (
+        "Run SQL statements in one transaction: all of them take effect, or none. A failing one"
+        " rolls everything back and its number is told. BEGIN, COMMIT, ATTACH and VACUUM are not"
+        " allowed. Pass values in `parameters`, not inside the SQL. To only read, use"
+        " query_database. `dry_run` shows the effect without keeping it."
+    )
+    group = Group.DATABASE
+    effect = Effect.TRANSACTIONAL
+    destructive = True
+
+    Arguments = ExecuteArguments
+    Result = ExecuteResult
+
+    def __init__(self, databases: Databases) -> None:
+        self._databases = databases
+
+    async def prepare(self, arguments: ExecuteArguments, context: Context) -> Evidence:
+        """Name the database and the row that will tell whether it happened."""
+        name = self._databases.resolve(arguments.database)
+        return {"database": name, "key": context.effect_key}
+
+    async def run(
+        self, arguments: ExecuteArguments, evidence: Evidence, context: Context
+    ) -> ExecuteResult:
+        """Run the statements, or find that they have run."""
+        rows = await self._databases.get(arguments.database).execute(
+            [Statement(entry.sql, entry.parameters) for entry in arguments.statements],
+            dry_run=arguments.dry_run,
+            timeout=TIMEOUT,
+            context=context,
+        )
+        results = [
+            StatementResult(
+                rows_affected=entry.rows_affected,
+                columns=entry.columns,
+                rows=entry.rows,
+                truncated=entry.truncated,
+            )
+            for entry in rows
+        ]
+        return ExecuteResult(results=results, committed=not arguments.dry_run)
