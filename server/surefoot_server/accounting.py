@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 from pydantic import BaseModel
 
-from surefoot_server import call
+from surefoot_server import digest
 from surefoot_server.journal.records import Journal, JournalUnavailable
 from surefoot_server.journal.sql import QUERIES
 from surefoot_server.journal.sqlite import Row, connect
@@ -208,8 +208,8 @@ class Ledger:
     attempts: list[AttemptRow]
 
     def mac(self, value: Any) -> str:
-        """The digest under this journal's key of a JSON value; see `call.mac`."""
-        return call.mac(self.secret, value)
+        """The digest under this journal's key of a JSON value; see `digest.mac`."""
+        return digest.mac(self.secret, value)
 
 
 def ledger(path: Path) -> Ledger:
@@ -262,7 +262,7 @@ def _receipt_row(row: Row) -> ReceiptRow:
 
 def _call_row(row: Row, secret: bytes) -> CallRow:
     names = ("call_id", "principal", "key", "tool", "effect", "state", "begun_at", "ended_at")
-    result = None if row["result"] is None else call.mac(secret, json.loads(row["result"]))
+    result = None if row["result"] is None else digest.mac(secret, json.loads(row["result"]))
     return CallRow(**{name: row[name] for name in names}, **_error_of(row), result_mac=result)
 
 

@@ -1,21 +1,16 @@
-"""A call as it comes in and as it is answered: its key, its fingerprint, its digests."""
+"""A call as it comes in and as it is answered: its key and its fingerprint."""
 
-import hashlib
-import hmac
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
-import rfc8785
-
+from surefoot_server.digest import mac
 from surefoot_server.journal.states import Disposition
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.tool import Report, report_nothing
 
 KEY_FORMAT = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
-LARGEST_JSON_INTEGER = 2**53 - 1
-"""RFC 8785 numbers are IEEE 754 doubles; larger integers are written as text."""
 
 
 class KeySource(StrEnum):
@@ -76,30 +71,6 @@ def check_key(key: object) -> str:
     raise KeyMalformed(
         f"idempotency key {shown} is malformed; a key is 1 to 255 characters of [A-Za-z0-9._:/-]"
     )
-
-
-def canonical(value: Any) -> bytes:
-    """Canonical JSON (RFC 8785); integers beyond 2^53 as `{"int": "digits"}`."""
-    try:
-        return rfc8785.dumps(value)
-    except rfc8785.IntegerDomainError:
-        return rfc8785.dumps(_without_large_integers(value))
-
-
-def _without_large_integers(value: Any) -> Any:
-    if isinstance(value, dict):
-        items = cast(dict[str, Any], value)
-        return {name: _without_large_integers(item) for name, item in items.items()}
-    if isinstance(value, list):
-        return [_without_large_integers(item) for item in cast(list[Any], value)]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_JSON_INTEGER:
-        return {"int": str(value)}
-    return value
-
-
-def mac(secret: bytes, value: Any) -> str:
-    """HMAC-SHA-256 of canonical JSON, in hexadecimal: a digest that gives no short secret away."""
-    return hmac.new(secret, canonical(value), hashlib.sha256).hexdigest()
 
 
 def fingerprint(

@@ -38,8 +38,8 @@ from surefoot_server.call import (
     Request,
     answer_mac,
     fingerprint,
-    mac,
 )
+from surefoot_server.digest import mac
 from surefoot_server.execution import Execution, KeyTaken, Work, shielded
 from surefoot_server.faults import Faults
 from surefoot_server.journal.records import Entry, Journal, JournalUnavailable, NewCall, Receipt

@@ -6,7 +6,7 @@ from typing import Any
 import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
-from tests.support.place import Place, disposition, error, keyed
+from tests.support.place import Place, body, disposition, error, keyed
 
 pytestmark = pytest.mark.anyio
 
@@ -42,9 +42,8 @@ async def test_a_file_is_changed_exactly_once(
     """Guard: `WriteFile.recover`, `EditFile.recover` and `Execution.recover`."""
     (place.workspace / "f").write_text(OLD)
     result = await die_and_come_back(place, tool, arguments, point)
-    assert not result.is_error, result
+    shown = body(result)
     assert (place.workspace / "f").read_text() == after
-    shown = result.structured_content or {}
     digest = hashlib.sha256(after.encode()).hexdigest()
     assert digest in (shown.get("sha256"), shown.get("sha256_after"))
     nothing_ran = point in ("after_effect", "before_answer")
@@ -56,8 +55,7 @@ async def test_a_file_is_changed_exactly_once(
 async def test_rows_are_changed_exactly_once(place: Place, point: str) -> None:
     """Guard: the inbox row of `ExecuteSql`."""
     result = await die_and_come_back(place, "execute_sql", ADD, point)
-    assert not result.is_error, result
-    assert (result.structured_content or {})["committed"] is True
+    assert body(result)["committed"] is True
     assert place.rows("SELECT n FROM counter") == [(1,)]
 
 

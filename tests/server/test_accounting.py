@@ -9,7 +9,7 @@ import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.place import Place, error, keyed
+from tests.support.place import Place, body, error, keyed
 
 from surefoot_server.accounting import Ledger, ledger
 
@@ -99,8 +99,8 @@ async def test_the_failure_report_says_what_failed_and_whose_fault_it_was(place:
         await client.call_tool("write_file", {"path": "f", "content": "y"}, meta=keyed("k", 3))
         await client.call_tool("read_file", {"path": "absent"})
         await client.call_tool("nope", {})
-        report = (await client.call_tool("failure_report", {})).structured_content or {}
-        only = (await client.call_tool("failure_report", {"tool": "read_file"})).structured_content
+        report = body(await client.call_tool("failure_report", {}))
+        only = body(await client.call_tool("failure_report", {"tool": "read_file"}))
     totals = report["totals"]
     assert totals["receipts"] == 6
     expected = {"ran": 3, "replayed": 1, "conflict": 1, "invalid": 1, "joined": 0, "denied": 0}
@@ -112,15 +112,14 @@ async def test_the_failure_report_says_what_failed_and_whose_fault_it_was(place:
         ("NOT_FOUND", "model", 1),
         ("UNIMPLEMENTED", "model", 1),
     }
-    assert [failure["tool"] for failure in (only or {})["recent"]] == ["read_file"]
+    assert [failure["tool"] for failure in only["recent"]] == ["read_file"]
 
 
 async def test_a_command_that_exits_with_1_is_a_call_that_succeeded(place: Place) -> None:
     async with place.client() as client:
         result = await client.call_tool("run_command", {"command": "exit 1"})
-        report = (await client.call_tool("failure_report", {})).structured_content or {}
-    assert not result.is_error
-    assert (result.structured_content or {})["exit_code"] == 1
+        report = body(await client.call_tool("failure_report", {}))
+    assert body(result)["exit_code"] == 1
     assert report["totals"]["failed"] == 0
 
 

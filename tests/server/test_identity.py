@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
-from tests.support.place import Place, disposition, error, keyed
+from tests.support.place import Place, body, disposition, error, keyed
 
 from surefoot_server.app import find_key
-from surefoot_server.call import KeyMalformed, canonical, fingerprint
+from surefoot_server.call import KeyMalformed, fingerprint
+from surefoot_server.digest import canonical
 from surefoot_tools import meta
 
 pytestmark = pytest.mark.anyio
@@ -122,7 +123,7 @@ async def test_a_safe_call_with_a_known_key_runs_again_as_the_next_attempt(place
     assert (first.meta or {})[meta.CALL]["attempt"] == 1
     assert (second.meta or {})[meta.CALL]["attempt"] == 2
     assert (second.meta or {})[meta.CALL]["call_id"] == (first.meta or {})[meta.CALL]["call_id"]
-    assert (second.structured_content or {})["text"] == "two\n"
+    assert body(second)["text"] == "two\n"
 
 
 async def test_invalid_and_denied_calls_leave_the_key_free(place: Place) -> None:

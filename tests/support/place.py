@@ -88,6 +88,12 @@ def keyed(key: Any, attempt: int = 1, fault: str | None = None) -> types.Request
     return about(**fields) if fault is None else about(**fields, FAULT=fault)
 
 
+def body(result: types.CallToolResult) -> dict[str, Any]:
+    """The structured result of a call that succeeded."""
+    assert not result.is_error, result
+    return result.structured_content
+
+
 def disposition(result: types.CallToolResult) -> str:
     """What the server says that it did about a request."""
     return (result.meta or {})[meta.CALL]["disposition"]
