@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from typing import cast
 
 import click
 
@@ -61,6 +62,15 @@ def main() -> None:
     except Exception as e:
         if debug:
             raise
-        click.echo(f"surefoot: {type(e).__name__}: {e} (--debug shows where)", err=True)
+        cause = _cause(e)
+        click.echo(f"surefoot: {type(cause).__name__}: {cause} (--debug shows where)", err=True)
         sys.exit(ENVIRONMENT)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What lies inside the groups that task groups wrap it in."""
+    while isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        error = group.exceptions[0]
+    return error

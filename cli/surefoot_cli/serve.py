@@ -2,18 +2,22 @@
 
 import importlib.metadata
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
 
+from surefoot_cli.programs import ripgrep
 from surefoot_cli.state import state_directory
 from surefoot_server import log
 from surefoot_server.config import Config
 from surefoot_tools.tool import Group
+
+if TYPE_CHECKING:
+    from surefoot_server.app import App
 
 ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOUNTING)
 
@@ -70,12 +74,19 @@ def command(
         read_only=read_only,
         groups=_groups(tools),
         environment=dict(os.environ),
-        ripgrep=_ripgrep(),
+        ripgrep=ripgrep(),
         allow_faults=os.environ.get("SUREFOOT_ALLOW_FAULTS") == "1",
         version=importlib.metadata.version("surefoot"),
     )
     log.configure(log_level)
-    anyio.run(_serve, config)
+    # Imported here and not above: `surefoot serve --help` need not load the SDK.
+    from surefoot_server.app import App
+
+    try:
+        app = App(config)
+    except ValueError as e:
+        raise click.UsageError(str(e)) from e
+    anyio.run(_serve, app)
 
 
 def _groups(text: str) -> frozenset[Group]:
@@ -88,18 +99,10 @@ def _groups(text: str) -> frozenset[Group]:
     return frozenset(Group(name) for name in chosen) | {Group.ACCOUNTING}
 
 
-def _ripgrep() -> str | None:
-    beside = Path(sys.executable).with_name("rg")
-    return shutil.which("rg") or (str(beside) if beside.is_file() else None)
-
-
-async def _serve(config: Config) -> None:
-    # Imported here and not above: `surefoot serve --help` need not load the SDK.
-    from surefoot_server.app import App
+async def _serve(app: "App") -> None:
     from surefoot_server.stdio import divert, stdio
 
     wire = divert()
-    app = App(config)
     app.track_deliveries()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_end_on_signal, tasks.cancel_scope)

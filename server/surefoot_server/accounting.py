@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import apsw
 from pydantic import BaseModel
 
 from surefoot_server import digest
-from surefoot_server.journal.records import Journal, JournalUnavailable
-from surefoot_server.journal.sql import QUERIES
-from surefoot_server.journal.sqlite import Row, connect
+from surefoot_server.journal.records import Reader
+from surefoot_server.journal.sqlite import Row, SqliteReader
 from surefoot_server.journal.states import Disposition, State
 
 
@@ -88,7 +86,7 @@ class Report(BaseModel):
     recent: list[Failure]
 
 
-async def report(journal: Journal, *, since: float, tool: str | None, limit: int) -> Report:
+async def report(journal: Reader, *, since: float, tool: str | None, limit: int) -> Report:
     """Derive the accounts from the journal.
 
     Args:
@@ -218,29 +216,19 @@ def ledger(path: Path) -> Ledger:
     Raises:
         JournalUnavailable: there is no journal, or it cannot be read.
     """
-    if not path.is_file():
-        raise JournalUnavailable(f"there is no journal at {path}")
+    reader = SqliteReader(path)
     try:
-        db = connect(path, read_only=True)
-        secret = db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchall()
-        rows = {
-            name: db.execute(QUERIES[name]).fetchall()
-            for name in ("all_receipts", "all_calls", "all_attempts")
-        }
-        db.close()
-    except apsw.Error as e:
-        raise JournalUnavailable(f"cannot read the journal {path}: {e}") from e
-    key: bytes = _rows(secret)[0]["value"]
+        receipts = reader.rows("all_receipts", {})
+        calls = reader.rows("all_calls", {})
+        attempts = reader.rows("all_attempts", {})
+    finally:
+        reader.close()
     return Ledger(
-        secret=key,
-        receipts=[_receipt_row(row) for row in _rows(rows["all_receipts"])],
-        calls=[_call_row(row, key) for row in _rows(rows["all_calls"])],
-        attempts=[_attempt_row(row) for row in _rows(rows["all_attempts"])],
+        secret=reader.secret,
+        receipts=[_receipt_row(row) for row in receipts],
+        calls=[_call_row(row, reader.secret) for row in calls],
+        attempts=[_attempt_row(row) for row in attempts],
     )
-
-
-def _rows(rows: Any) -> list[Row]:
-    return rows
 
 
 def _error_of(row: Row) -> dict[str, Any]:

@@ -53,10 +53,14 @@ class App:
 
     The journal and the tasks of calls live in the server's lifespan: once a process for stdio, once
     a client for the SDK's in-memory client.
+
+    Raises:
+        ValueError: a database or a root of the configuration is not what it should be.
     """
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._tools = tools(config)
         self._executor: Executor | None = None
         self._journal: Journal | None = None
         self._awaiting_delivery: dict[types.RequestId, str] | None = None
@@ -80,7 +84,7 @@ class App:
             self._journal = journal
             self._executor = await stack.enter_async_context(
                 Executor(
-                    registry(config, journal),
+                    Registry([*self._tools, FailureReport(journal)]),
                     journal,
                     roots=[str(root) for root in config.roots],
                     policy=Policy(read_only=config.read_only),
@@ -145,21 +149,27 @@ class App:
             raise
 
 
-def registry(config: Config, journal: Journal) -> Registry:
+def tools(config: Config) -> list[AnyTool]:
     """The tools of a configuration.
 
     Raises:
         ValueError: a database or a root is not what it should be.
     """
+    state = config.state.resolve()
+    for root in config.roots:
+        if state.is_relative_to(root.resolve()):
+            raise ValueError(
+                f"the state directory lies inside the root {root}, where tools could change the"
+                " journal; set SUREFOOT_HOME to a folder outside of every root"
+            )
     roots = Roots(config.roots)
     databases = Databases([parse_database(text) for text in config.databases])
-    tools: list[AnyTool] = [
+    every: list[AnyTool] = [
         *shell_tools(roots, config.environment),
         *file_tools(roots, PathLocks(config.state / "locks"), config.ripgrep),
         *(database_tools(databases) if config.databases else []),
-        FailureReport(journal),
     ]
-    return Registry(tool for tool in tools if tool.group in config.groups)
+    return [tool for tool in every if tool.group in config.groups]
 
 
 def describe(tool: AnyTool) -> types.Tool:

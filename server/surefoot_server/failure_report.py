@@ -16,6 +16,12 @@ _SPAN = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def seconds(span: str) -> int | None:
+    """Seconds of a span such as `24h`; None if it is none."""
+    found = _SPAN.fullmatch(span)
+    return None if found is None else int(found.group(1)) * _UNITS[found.group(2)]
+
+
 class FailureReportArguments(Arguments):
     """Arguments of `failure_report`."""
 
@@ -81,16 +87,18 @@ class FailureReport(Tool[FailureReportArguments, FailureReportResult]):
         self, arguments: FailureReportArguments, evidence: Evidence, context: Context
     ) -> FailureReportResult:
         """Derive the accounts."""
-        span = _SPAN.fullmatch(arguments.since)
+        span = seconds(arguments.since)
         if span is None:
             raise ToolError(
                 Code.INVALID_ARGUMENT,
                 f"since is {arguments.since!r}; it is a number and s, m, h or d, such as 24h",
             )
-        since = time.time() - int(span.group(1)) * _UNITS[span.group(2)]
         try:
             found = await accounting.report(
-                self._journal, since=since, tool=arguments.tool, limit=arguments.limit
+                self._journal,
+                since=time.time() - span,
+                tool=arguments.tool,
+                limit=arguments.limit,
             )
         except JournalUnavailable as e:
             raise ToolError(Code.UNAVAILABLE, str(e)) from e

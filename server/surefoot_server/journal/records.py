@@ -94,7 +94,15 @@ class JournalUnavailable(Exception):
     """The journal cannot be written; calls with an effect are refused until it can."""
 
 
-class Journal(Protocol):
+class Reader(Protocol):
+    """Where the accounts are read from."""
+
+    async def query(self, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        """Rows of one of the named reading queries; sees all that was begun before it."""
+        ...
+
+
+class Journal(Reader, Protocol):
     """Where calls are recorded. All methods but `find` return when the record is committed.
 
     `durable` means: and flushed, so that a power cut keeps it. Without it a `kill -9` keeps it.
@@ -153,8 +161,4 @@ class Journal(Protocol):
 
     def deliver(self, receipt_id: str, at: float) -> None:
         """Record that an answer was fully written to its transport; never waits."""
-        ...
-
-    async def query(self, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-        """Rows of one of the named reading queries; sees all that was begun before it."""
         ...

