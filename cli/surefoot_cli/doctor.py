@@ -21,7 +21,7 @@ from surefoot_server.journal.sqlite import SqliteReader, check_sqlite
 from surefoot_tools.database.databases import Databases, parse_database
 from surefoot_tools.database.describe_database import DescribeArguments, DescribeDatabase
 from surefoot_tools.errors import ToolError
-from surefoot_tools.tool import Context
+from surefoot_tools.tool import Context, Evidence
 
 NO = 1
 
@@ -122,7 +122,8 @@ def _database(text: str) -> Finding:
     def look() -> None:
         tool = DescribeDatabase(Databases([parse_database(text)]))
         context = Context(call_id="doctor", effect_key="doctor", deadline=math.inf)
-        anyio.run(tool.run, DescribeArguments(), {}, context)
+        nothing: Evidence = {}
+        anyio.run(tool.run, DescribeArguments(), nothing, context)
 
     name = text.partition("=")[0]
     return _tried(f"database {name}", "answers", look)

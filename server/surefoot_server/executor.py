@@ -248,10 +248,16 @@ class Executor:
                 self._runs.pop((work.call.principal, work.call.key), None)
             run.done.set()
 
-    async def _wait(self, run: Run) -> None:
-        """Wait for the end of a run; the last one to go away takes the run with it."""
+    async def _wait(self, run: Run, receipt: Receipt | None = None) -> None:
+        """Wait for the end of a run; the last one to go away takes the run with it.
+
+        Who joins counts from now on, before its receipt is recorded: nobody else's going away
+        may end the run meanwhile.
+        """
         run.waiters += 1
         try:
+            if receipt is not None:
+                await self._journal.record(receipt)
             await run.done.wait()
         except anyio.get_cancelled_exc_class():
             if run.waiters == 1:
@@ -274,9 +280,8 @@ class Executor:
     async def _join(self, work: Work, run: Run) -> Answer | None:
         """Wait for a run that another request of this server began."""
         joined = replace(work.receipt, call_id=run.call_id, disposition=Disposition.JOINED)
-        await self._journal.record(joined)
         with anyio.move_on_after(self._policy.join_wait):
-            await self._wait(run)
+            await self._wait(run, joined)
             try:
                 answer = self._outcome_of(run)
             except KeyTaken:

@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -40,18 +40,46 @@ def cases() -> list[Any]:
     return [pytest.param(case, id=case["id"]) for case in map(json.loads, lines)]
 
 
-def filled(value: Any, ws: Path, out: Path) -> Any:
-    if isinstance(value, str):
-        return value.replace("{WS}", str(ws)).replace("{OUT}", str(out))
-    if isinstance(value, dict):
-        if "$repeat" in value:
-            return str(value["$repeat"][0]) * int(value["$repeat"][1])
-        return {key: filled(each, ws, out) for key, each in value.items()}
-    return [filled(each, ws, out) for each in value] if isinstance(value, list) else value
+def filled(value: Any, places: dict[str, str]) -> Any:
+    """The value with `{WS}`, `{OUT}` and `{"$repeat": [text, number]}` filled in."""
+    match value:
+        case str():
+            for name, place in places.items():
+                value = value.replace(f"{{{name}}}", place)
+            return value
+        case {"$repeat": [str() as text, int() as number]}:
+            return text * number
+        case dict():
+            return {key: filled(each, places) for key, each in cast(dict[str, Any], value).items()}
+        case list():
+            return [filled(each, places) for each in cast(list[Any], value)]
+        case _:
+            return value
+
+
+def break_up(top: Path) -> None:
+    """Put a tree `d/d/d/...` into pieces: as a whole it is too deep for pytest to clean up."""
+    if not top.exists():
+        return
+    root = here = os.open(top, os.O_RDONLY)
+    level = 0
+    with suppress(FileNotFoundError):
+        while True:
+            level += 1
+            if level % 50 == 0:
+                os.rename("d", f"piece{level}", src_dir_fd=here, dst_dir_fd=root)
+                below = os.open(f"piece{level}", os.O_RDONLY, dir_fd=root)
+            else:
+                below = os.open("d", os.O_RDONLY, dir_fd=here)
+            if here != root:
+                os.close(here)
+            here = below
+    for each in {root, here}:
+        os.close(each)
 
 
 @contextmanager
-def arranged(case: dict[str, Any], tmp: Path) -> Iterator[tuple[Path, Path]]:
+def arranged(case: dict[str, Any], tmp: Path) -> Generator[tuple[Path, Path], None, None]:
     """The workspace as the case wants it; what its setup left running ends with the block."""
     ws, out = tmp / "ws", tmp / "out"
     ws.mkdir()
@@ -77,12 +105,15 @@ def arranged(case: dict[str, Any], tmp: Path) -> Iterator[tuple[Path, Path]]:
             os.killpg(shell.pid, signal.SIGKILL)
         if shell.stdout is not None:
             shell.stdout.close()
+        break_up(ws / "deep")
 
 
 async def outcome(door: Door, case: dict[str, Any], ws: Path, out: Path) -> tuple[str, Any]:
     """`result`, `invalid` (does not validate), or the code of the error; and the thing itself."""
     try:
-        return "result", await door.call(case["tool"], **filled(case["arguments"], ws, out))
+        return "result", await door.call(
+            case["tool"], **filled(case["arguments"], {"WS": str(ws), "OUT": str(out)})
+        )
     except ToolError as error:
         return error.code, error
     except ValidationError as error:
@@ -145,11 +176,11 @@ async def test_every_attack_comes_out_as_expected(
             arguments = {**case["arguments"], "encoding": "latin-1", "max_bytes": 1000}
             assert (await door.call("read_file", **arguments)).truncated
         outside = {each.name: each.read_text() for each in out.iterdir()}
-    allowed = {"secret": f"{CANARY}\n", "f": f"{CANARY}\n"}
-    assert outside.items() <= allowed.items()
-    if "check" in case:
-        environment = {**os.environ, "WS": str(ws), "OUT": str(out)}
-        await anyio.run_process(["sh", "-c", case["check"]], env=environment)
+        allowed = {"secret": f"{CANARY}\n", "f": f"{CANARY}\n"}
+        assert outside.items() <= allowed.items()
+        if "check" in case:
+            environment = {**os.environ, "WS": str(ws), "OUT": str(out)}
+            await anyio.run_process(["sh", "-c", case["check"]], env=environment)
 
 
 async def in_parallel(door: Door, number: int) -> list[str]:
@@ -226,7 +257,7 @@ def test_the_walk_and_openat2_agree_on_what_leads_out(tmp_path: Path) -> None:
     }
     for name, target in links.items():
         (ws / name).symlink_to(target)
-    results = []
+    results: list[dict[str, bool]] = []
     for openat2 in {has_openat2(), False}:
         found: dict[str, bool] = {}
         for name in links:

@@ -217,7 +217,7 @@ def test_a_diff_leads_from_the_old_lines_to_the_new(old: str, new: str) -> None:
     if old == new:
         return
     before, after = split(old), split(new)
-    rebuilt, at = list[str](), 0
+    rebuilt, at, kept = list[str](), 0, False
     for line in diff(old, new, "f").split("\n")[2:]:
         if line.startswith("@@"):
             start, count = line.split()[1][1:].split(",")
@@ -225,9 +225,8 @@ def test_a_diff_leads_from_the_old_lines_to_the_new(old: str, new: str) -> None:
             rebuilt += before[at:begin]
             at = begin
         elif line.startswith("\\"):
-            rebuilt_or_old = "\n" + line
             if kept:
-                rebuilt[-1] += rebuilt_or_old
+                rebuilt[-1] += "\n" + line
         else:
             kept = line[0] in " +"
             if kept:

@@ -54,14 +54,19 @@ class Arguments(BaseModel):
     """Base of every tool's arguments: extra ones are refused by name, types are not coerced."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
 
 class Result(BaseModel, ABC):
     """Base of every tool's result: structured, and as text for the model to read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @abstractmethod
     def as_text(self) -> str:

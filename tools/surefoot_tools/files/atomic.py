@@ -171,10 +171,12 @@ def _stage(roots: Roots, change: Change, produce: Produce) -> "Staged":
     with translating(change.path), ExitStack() as stack:
         target = stack.enter_context(roots.target(change.path))
         old = open_old(target, stack)
+        # Before the hash: a change that comes later shows in the times or the size.
+        seen = None if old is None else os.fstat(old)
         state = None if old is None else state_of(old)
         if target.place != change.place or state != change.before:
             raise changed_since(change.path)
-        staged = Staged(change, target.parent, target.name, old, stack)
+        staged = Staged(change, target.parent, target.name, seen, stack)
         try:
             staged.make_parents(target.missing)
             staged.write(produce(old))
@@ -201,7 +203,8 @@ class Staged:
     change: Change
     parent: int
     name: str
-    old: int | None
+    seen: os.stat_result | None
+    """The old file when it was looked at, None if there was none."""
     stack: ExitStack
     made: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     """Directories that were made: the parent's descriptor and the name, outermost first."""
@@ -231,8 +234,8 @@ class Staged:
                 _write_all(descriptor, chunk)
             if sha256_state(digest.hexdigest()) != self.change.after:
                 raise changed_since(self.change.path)
-            if self.old is not None:
-                _copy_rights(os.fstat(self.old), descriptor)
+            if self.seen is not None:
+                _copy_rights(self.seen, descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -241,7 +244,7 @@ class Staged:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         temporary = self.change.temporary
         # What replaces a file gets that file's mode at the end, and is nobody else's until then.
-        mode = _NEW_MODE if self.old is None else 0o600
+        mode = _NEW_MODE if self.seen is None else 0o600
         try:
             return os.open(temporary, flags, mode, dir_fd=self.parent)
         except FileExistsError:
@@ -286,22 +289,21 @@ class Staged:
                 os.rmdir(name, dir_fd=parent)
 
     def _check_name(self) -> None:
-        """The name still bears the very file that was looked at."""
+        """The name still bears the file that was looked at, unchanged."""
         try:
             found = os.stat(self.name, dir_fd=self.parent, follow_symlinks=False)
         except FileNotFoundError:
             found = None
-        if found is None or self.old is None:
-            same = found is None and self.old is None
+        if found is None or self.seen is None:
+            same = found is self.seen
         else:
-            old = os.fstat(self.old)
-            same = all(getattr(found, each) == getattr(old, each) for each in _FIELDS)
+            same = all(getattr(found, each) == getattr(self.seen, each) for each in _FIELDS)
         if not same:
             raise changed_since(self.change.path)
 
     def _rename(self) -> None:
         temporary = self.change.temporary
-        if self.old is None and _rename_new(temporary, self.name, self.parent, self.change.path):
+        if self.seen is None and _rename_new(temporary, self.name, self.parent, self.change.path):
             return
         os.rename(temporary, self.name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
 

@@ -70,8 +70,8 @@ class ReadFileResult(tool.Result):
 
     def as_text(self) -> str:
         """A head line with what this is and how to get the rest, then the lines."""
-        lines = self.text.split("\n")[: self.shown_lines]
-        return "\n".join((self._head(), visible("\n".join(lines))))
+        lines = "".join(f"{line}\n" for line in self.text.split("\n")[: self.shown_lines])
+        return f"{self._head()}\n{visible(lines)}".removesuffix("\n")
 
     def _head(self) -> str:
         total = "an unknown number" if self.total_lines is None else str(self.total_lines)

@@ -18,6 +18,9 @@ from typing import Any
 
 IGNORE_FILES = (".gitignore", ".ignore")
 
+DEEPEST = 100
+"""Levels searched at most: each holds a descriptor open."""
+
 Rule = tuple[str, str, bool, bool]
 """Of a .gitignore: where it was found, pattern, whether it takes back, whether for directories."""
 
@@ -53,10 +56,18 @@ def matches(path: str, pattern: str) -> bool:
     """Whether a path matches a pattern that, with a slash inside, begins where it was found."""
     if "/" not in pattern:
         return fnmatchcase(path.rsplit("/", 1)[-1], pattern)
-    if pattern.startswith("**/") and matches(path, pattern[3:]):
-        return True
-    pattern = pattern.removeprefix("/")
-    return path.count("/") >= pattern.count("/") and fnmatchcase(path, pattern)
+    return _parts_match(path.split("/"), pattern.removeprefix("/").split("/"))
+
+
+def _parts_match(parts: list[str], patterns: list[str]) -> bool:
+    if not patterns:
+        return not parts
+    if patterns[0] == "**":
+        nothing = _parts_match(parts, patterns[1:])
+        return nothing or (bool(parts) and _parts_match(parts[1:], patterns))
+    return (
+        bool(parts) and fnmatchcase(parts[0], patterns[0]) and _parts_match(parts[1:], patterns[1:])
+    )
 
 
 def read(directory: int, name: str, largest: int) -> bytes | None:
@@ -73,46 +84,42 @@ def read(directory: int, name: str, largest: int) -> bytes | None:
         return file.read(largest)
 
 
-def open_directory(below: str) -> int:
-    """A directory below the one we are in; no part of the way may have become a link meanwhile."""
+Level = tuple[int, str, list[Rule], Iterator[tuple[str, bool]]]
+"""A directory on the way: descriptor, path with a slash at its end, rules, what is left in it."""
+
+
+def enter(above: int | None, name: str, below: str, rules: list[Rule]) -> Level | None:
+    """Open a directory, which must be no link; None if it cannot be looked into."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    directory = os.open(".", flags)
-    for part in below.split("/")[:-1]:
-        above = directory
-        try:
-            directory = os.open(part, flags, dir_fd=above)
-        finally:
-            os.close(above)
-    return directory
+    try:
+        directory = os.open(name, flags, dir_fd=above)
+        with os.scandir(directory) as found:
+            entries = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in found)
+    except OSError:
+        return None
+    return directory, below, rules + read_rules(directory, below), iter(entries)
 
 
 def files(largest: int, glob: str | None) -> Iterator[tuple[str, bytes]]:
     """Path and content of each file below the directory we are in, in order of paths."""
-    waiting: list[tuple[str, list[Rule]]] = [("", [])]
-    while waiting:
-        below, rules = waiting.pop()
-        try:
-            directory = open_directory(below)
-        except OSError:
+    first = enter(None, ".", "", [])
+    levels = [] if first is None else [first]
+    while levels:
+        directory, below, rules, entries = levels[-1]
+        name, is_directory = next(entries, ("", False))
+        path = below + name
+        if not name:
+            os.close(levels.pop()[0])
+        elif name.startswith(".") or ignored(path, rules, is_directory=is_directory):
             continue
-        try:
-            rules = rules + read_rules(directory, below)
-            with os.scandir(directory) as found:
-                entries = sorted((each.name, each.is_dir(follow_symlinks=False)) for each in found)
-            deeper: list[tuple[str, list[Rule]]] = []
-            for name, is_directory in entries:
-                path = below + name
-                if name.startswith(".") or ignored(path, rules, is_directory=is_directory):
-                    continue
-                if is_directory:
-                    deeper.append((f"{path}/", rules))
-                elif glob is None or matches(path, glob) != glob.startswith("!"):
-                    content = read(directory, name, largest)
-                    if content is not None:
-                        yield path, content
-            waiting += reversed(deeper)
-        finally:
-            os.close(directory)
+        elif is_directory:
+            deeper = enter(directory, name, f"{path}/", rules) if len(levels) < DEEPEST else None
+            if deeper is not None:
+                levels.append(deeper)
+        elif glob is None or matches(path, glob.removeprefix("!")) != glob.startswith("!"):
+            content = read(directory, name, largest)
+            if content is not None:
+                yield path, content
 
 
 def decoded(content: bytes) -> str | None:

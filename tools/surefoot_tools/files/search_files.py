@@ -155,7 +155,7 @@ class SearchFiles(Tool[SearchFilesArguments, SearchFilesResult]):
             if not gathered.matches:
                 raise _too_slow(arguments.pattern)
         return SearchFilesResult(
-            matches=gathered.matches,
+            matches=sorted(gathered.matches, key=lambda match: (match.path, match.line)),
             files=len({match.path for match in gathered.matches}),
             truncated=gathered.truncated,
             engine="python" if self._ripgrep is None else "ripgrep",
