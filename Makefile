@@ -22,7 +22,9 @@ $(READY): requirements/dev.txt pyproject.toml
 setup: $(READY)
 
 demo: $(READY)
-	$(BIN)/surefoot run --model sim:steady --model sim:hasty --seed 7 --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+	@run=runs/demo-$$(date +%Y%m%d-%H%M%S); \
+	$(BIN)/surefoot run --model sim:steady --model sim:hasty --seed 7 --out $$run && \
+	$(BIN)/surefoot reconcile $$run
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

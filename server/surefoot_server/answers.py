@@ -1,5 +1,7 @@
 """The errors that the server itself answers with, as opposed to those of its tools."""
 
+import re
+
 from pydantic import ValidationError
 
 from surefoot_tools.errors import Applied, Code, Origin
@@ -23,18 +25,24 @@ def unknown_tool(name: str, names: list[str]) -> Error:
 
 def invalid_arguments(tool: AnyTool, error: ValidationError) -> Error:
     """All that is wrong with the arguments, by name; values are not repeated."""
-    problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'arguments'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False)
-    ]
+    problems: dict[str, list[str]] = {}
+    for problem in error.errors(include_url=False, include_input=False):
+        problems.setdefault(_place(problem["loc"]), []).append(problem["msg"])
+    shown = [f"{place}: {' or '.join(said)}" for place, said in problems.items()]
     names = ", ".join(tool.Arguments.model_fields)
     return Error(
         Code.INVALID_ARGUMENT,
         Origin.MODEL,
         Applied.NO,
-        f"{tool.name}: " + "; ".join(problems[:SHOWN_PROBLEMS]),
+        f"{tool.name}: " + "; ".join(shown[:SHOWN_PROBLEMS]),
         hint=f"The arguments of {tool.name} are: {names}.",
     )
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in the arguments a problem is; pydantic's names for members of a union say nothing."""
+    parts = [str(part) for part in location if not re.search(r"[^\w]", str(part))]
+    return ".".join(parts) or "arguments"
 
 
 def key_conflict(key: str) -> Error:

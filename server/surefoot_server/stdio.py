@@ -6,8 +6,10 @@ answer was written. POSIX only: asyncio has no pipe transports on Windows.
 """
 
 import asyncio  # noqa: TID251 - pipe transports without a thread hop a message exist only here
+import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -196,15 +198,23 @@ async def stdio(
         written: Told of each answer once it is fully written.
 
     Raises:
-        OSError: a descriptor is neither pipe, socket nor terminal.
+        OSError: the one to write to is neither pipe, socket nor terminal.
     """
     loop = asyncio.get_running_loop()
     incoming = asyncio.StreamReader(limit=READ_CHUNK)
     source = os.fdopen(descriptors[0], "rb", buffering=0)
     target = os.fdopen(descriptors[1], "wb", buffering=0)
-    read_transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(incoming), source
-    )
+    if not _pollable(descriptors[1]) and not stat.S_ISCHR(os.fstat(descriptors[1]).st_mode):
+        raise OSError(errno.EINVAL, "MCP needs a pipe, a socket or a terminal as standard output")
+    if _pollable(descriptors[0]):
+        closing, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(incoming), source
+        )
+    else:
+        # A file or the null device: never a wait, and nothing that epoll would take.
+        incoming.feed_data(source.read())
+        incoming.feed_eof()
+        closing = source
     write_transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.streams.FlowControlMixin(loop), target
     )
@@ -213,8 +223,13 @@ async def stdio(
     try:
         yield MessageReader(incoming, writer.refuse), writer
     finally:
-        read_transport.close()
+        closing.close()
         write_transport.close()
+
+
+def _pollable(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(descriptor)
 
 
 def divert() -> tuple[int, int]:

@@ -1,0 +1,124 @@
+"""A client of JSON lines over blocking pipes: the same for every server, and next to free.
+
+The SDK's client would cost more than the servers that are compared. The clock runs from the first
+byte written to the last byte read; encoding, parsing and checking happen outside of it.
+"""
+
+import itertools
+import json
+import os
+import select
+import subprocess
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+ANSWER_BOUND = 30.0
+"""Seconds that a server may take to answer; start included."""
+EXIT_BOUND = 10.0
+"""Seconds that a server may take to exit after its stdin closed; then it is killed."""
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
+}
+"""`_meta` of every request of the 2026-07-28 era."""
+
+
+class Refused(Exception):
+    """A server did not do what the bench asked; its numbers would mean nothing."""
+
+
+class LineClient:
+    """A process that answers a line with a line; a context manager that starts and ends it.
+
+    Args:
+        command: Of the process.
+        environment: Of the process, whole.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._ids = itertools.count(1)
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        self._poll = select.poll()
+        self._poll.register(self._from, select.POLLIN)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._to.close()
+        try:
+            self._process.wait(EXIT_BOUND)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._from.close()
+
+    def exchange(self, line: bytes) -> tuple[float, bytes]:
+        """Send one line and wait for one.
+
+        Returns:
+            Seconds, and the line received.
+
+        Raises:
+            Refused: no line came.
+        """
+        began = perf_counter()
+        os.write(self._to.fileno(), line)
+        received = b""
+        while not received.endswith(b"\n"):
+            if not self._poll.poll(ANSWER_BOUND * 1000):
+                raise Refused(f"no answer within {ANSWER_BOUND:g} s")
+            chunk = os.read(self._from.fileno(), 262144)
+            if not chunk:
+                raise Refused("the server ended without an answer")
+            received += chunk
+        return perf_counter() - began, received
+
+    def ask(self, method: str, about: Mapping[str, Any] | None = None, **params: Any) -> float:
+        """Make one request of the 2026-07-28 era.
+
+        Args:
+            method: Of MCP.
+            about: More fields of `_meta`.
+            params: The parameters but for `_meta`.
+
+        Returns:
+            Seconds from the first byte sent to the last byte received.
+
+        Raises:
+            Refused: the answer is an error, or none of this request.
+        """
+        request_id = next(self._ids)
+        params["_meta"] = {**ENVELOPE, **(about or {})}
+        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+        elapsed, line = self.exchange(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        result = answer.get("result")
+        if answer.get("id") != request_id or result is None or result.get("isError"):
+            raise Refused(f"{method}: {line[:400].decode(errors='replace')}")
+        return elapsed
+
+    def call(
+        self, tool: str, arguments: Mapping[str, Any], about: Mapping[str, Any] | None = None
+    ) -> float:
+        """Call a tool; as `ask`."""
+        return self.ask("tools/call", about, name=tool, arguments=dict(arguments))
