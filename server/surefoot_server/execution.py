@@ -32,7 +32,7 @@ from surefoot_server.policy import Policy
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.registry import AnyTool
-from surefoot_tools.retry import AttemptFailed, Budget, retrying
+from surefoot_tools.retry import AttemptFailed, Budget, decide, retrying
 from surefoot_tools.tool import (
     Arguments,
     Context,
@@ -210,8 +210,9 @@ class Execution:
     async def _attempts(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
         """Run until an attempt succeeds or `retry.decide` says that it is over."""
         self._budget.deposit()
-        outcome, text = Outcome(Status.SUCCEEDED), ""
-        first = work.number
+        outcome, text = await self._attempt(work, evidence)
+        if outcome.error is None or not decide(outcome.error, work.tool.effect).again:
+            return outcome, text  # tenacity costs 70 us, which nearly every call can do without
         try:
             async for attempt in retrying(
                 budget=self._budget,
@@ -223,14 +224,12 @@ class Execution:
                     if attempt.retry_state.attempt_number > 1:
                         refusal, evidence = await self._once_more(work, outcome, evidence)
                         if refusal is not None:
-                            outcome = refusal
-                            break
-                    outcome, text = await self._attempt(work, evidence)
+                            return refusal, ""
+                        outcome, text = await self._attempt(work, evidence)
                     if outcome.error is not None:
                         raise AttemptFailed(outcome.error, work.tool.effect)
         except AttemptFailed:
-            if work.number > first:
-                _log.warning("call failed", call=work.call.call_id, attempts=work.number)
+            _log.warning("call failed", call=work.call.call_id, attempts=work.number)
         return outcome, text
 
     async def _once_more(

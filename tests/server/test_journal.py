@@ -1,0 +1,94 @@
+"""The journal file: who may read it, which is refused, and what if it cannot be written."""
+
+import stat
+from pathlib import Path
+
+import anyio
+import apsw
+import pytest
+from mcp import Client, StdioServerParameters
+from tests.support.place import Place, body, error, keyed
+
+from surefoot_server.journal.owners import Owner
+from surefoot_server.journal.records import JournalUnavailable
+from surefoot_server.journal.sqlite import SqliteJournal, check_sqlite
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [
+        ("3.51.2", False),
+        ("3.51.3", True),
+        ("3.54.1", True),
+        ("3.50.6", False),
+        ("3.50.7", True),
+        ("3.44.5", False),
+        ("3.44.6", True),
+        ("3.40.1", False),
+    ],
+)
+def test_an_sqlite_that_can_lose_commits_is_refused(version: str, good: bool) -> None:
+    if good:
+        check_sqlite(version)
+    else:
+        with pytest.raises(JournalUnavailable, match="upgrade"):
+            check_sqlite(version)
+
+
+async def test_the_journal_is_readable_by_its_owner_alone(place: Place) -> None:
+    async with place.client() as client:
+        await client.call_tool("run_command", {"command": "true"})
+        files = list(place.config.state.glob("journal.db*"))
+        assert files
+        for file in files:
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    SqliteJournal(path, version="test").close()
+    db = apsw.Connection(str(path))
+    db.execute("UPDATE setting SET value = 99 WHERE name = 'schema'")
+    db.close()
+    with pytest.raises(JournalUnavailable, match="version 99"):
+        SqliteJournal(path, version="test")
+
+
+def test_an_owner_is_alive_until_it_closes(tmp_path: Path) -> None:
+    one, other = Owner(tmp_path, "one"), Owner(tmp_path, "other")
+    assert one.alive("other")
+    assert one.alive("one")
+    other.close()
+    assert not one.alive("other")
+    assert not one.alive("never")
+    one.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_a_journal_nothing_with_an_effect_is_begun_and_reading_goes_on(
+    place: Place,
+) -> None:
+    """Guard: the order in `Execution.begin`; the file size limit makes the journal unwritable."""
+    limited = 'ulimit -f 400; exec "$@"'
+    parameters = StdioServerParameters(
+        command="bash",
+        args=["-c", limited, "bash", *place.command()],
+        env=place.environment(),
+    )
+    done = 0
+    with anyio.fail_after(60):
+        async with Client(parameters, read_timeout_seconds=30) as client:
+            while True:
+                line = {"path": "log", "content": f"{done}\n", "mode": "append"}
+                result = await client.call_tool("write_file", line, meta=keyed(f"k{done}"))
+                if result.is_error:
+                    break
+                done += 1
+            failed = error(result)
+            shown = body(await client.call_tool("read_file", {"path": "log"}))
+    assert (failed["code"], failed["origin"], failed["applied"]) == ("UNAVAILABLE", "server", "no")
+    assert "journal" in failed["message"]
+    assert done > 0
+    assert shown["text"] == "".join(f"{number}\n" for number in range(done))
