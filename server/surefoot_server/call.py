@@ -1,14 +1,21 @@
 """A call as it comes in and as it is answered: its key and its fingerprint."""
 
+import json
 import re
+import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from uuid6 import uuid7
+
 from surefoot_server.digest import mac
+from surefoot_server.journal.records import NewCall, Receipt
 from surefoot_server.journal.states import Disposition
+from surefoot_server.redact import redact
 from surefoot_tools.outcome import Error, Outcome
-from surefoot_tools.tool import Report, report_nothing
+from surefoot_tools.registry import AnyTool
+from surefoot_tools.tool import Arguments, Report, report_nothing
 
 KEY_FORMAT = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 
@@ -110,3 +117,41 @@ def error_fields(error: Error) -> dict[str, Any]:
         "hint": error.hint,
         "retry_after": error.retry_after,
     }
+
+
+def new_call(
+    request: Request, tool: AnyTool, arguments: Arguments, secret: bytes, roots: list[str]
+) -> NewCall:
+    """The call that a request would begin; its evidence is taken later."""
+    print_of = fingerprint(
+        secret, tool.name, tool.version, arguments.model_dump(mode="json"), roots
+    )
+    return NewCall(
+        call_id=uuid7().hex,
+        principal=request.principal,
+        key=request.key,
+        tool=tool.name,
+        effect=tool.effect,
+        fingerprint=print_of,
+        arguments=json.dumps(redact(request.arguments), ensure_ascii=False),
+        evidence={},
+        at=time.time(),
+    )
+
+
+def new_receipt(
+    request: Request, call_id: str | None, disposition: Disposition, secret: bytes
+) -> Receipt:
+    """The receipt of a request, before it is answered."""
+    return Receipt(
+        receipt_id=uuid7().hex,
+        call_id=call_id,
+        principal=request.principal,
+        client=request.client,
+        key=request.key,
+        tool=request.tool,
+        sender_attempt=request.sender_attempt,
+        disposition=disposition,
+        arguments_mac=mac(secret, request.arguments),
+        received_at=time.time(),
+    )

@@ -276,14 +276,22 @@ class Execution:
         return Outcome.failed(error), ""
 
     async def _stopped(self, work: Work, evidence: Evidence) -> Outcome:
-        """The outcome of a call that was cancelled while it ran."""
+        """The outcome of a call that was cancelled while it ran.
+
+        One whose effect did not happen may run when its key comes back: a lost connection is a
+        cancel, too, and whoever sends the key again wants it done.
+        """
         if work.context.interrupted is not None:
-            return Outcome.failed(Error.of(work.context.interrupted))
-        applied = Applied.NO if not work.durable else Applied.UNKNOWN
-        error = Error(Code.CANCELLED, Origin.CLIENT, applied, "cancelled while it ran")
-        if not work.durable:
-            return Outcome.failed(error)
-        return (await self._look(work, evidence, error))[0]
+            outcome = Outcome.failed(Error.of(work.context.interrupted))
+        else:
+            applied = Applied.UNKNOWN if work.durable else Applied.NO
+            error = Error(Code.CANCELLED, Origin.CLIENT, applied, "cancelled while it ran")
+            outcome = Outcome.failed(error)
+            if work.durable:
+                outcome, _ = await self._look(work, evidence, error)
+        if outcome.error is not None and outcome.error.applied is Applied.NO:
+            return replace(outcome, error=replace(outcome.error, retry_after=0.0))
+        return outcome
 
     async def _finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> None:
         """Record the outcome; an outcome that cannot be recorded is told all the same."""

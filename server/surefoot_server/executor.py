@@ -9,7 +9,6 @@ module knows nothing of MCP; `app` brings requests in and takes answers out. How
 out, attempt by attempt, is in `execution`.
 """
 
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -22,7 +21,6 @@ import anyio
 import anyio.abc
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
-from uuid6 import uuid7
 
 from surefoot_server import log
 from surefoot_server.answers import (
@@ -37,15 +35,14 @@ from surefoot_server.call import (
     Answer,
     Request,
     answer_mac,
-    fingerprint,
+    new_call,
+    new_receipt,
 )
-from surefoot_server.digest import mac
 from surefoot_server.execution import Execution, KeyTaken, Work, shielded
 from surefoot_server.faults import Faults
-from surefoot_server.journal.records import Entry, Journal, JournalUnavailable, NewCall, Receipt
+from surefoot_server.journal.records import Entry, Journal, JournalUnavailable, Receipt
 from surefoot_server.journal.states import Disposition, State
 from surefoot_server.policy import Policy
-from surefoot_server.redact import redact
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.registry import AnyTool, Registry
@@ -154,8 +151,6 @@ class Executor:
                 return await self._carry_out(request, tool, arguments)
             except JournalUnavailable as e:
                 return _unrecorded(journal_unavailable(str(e)))
-            except RunStopped:
-                return _unrecorded(run_stopped())
 
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
         """Answer a request that is no proper call, with a receipt."""
@@ -232,7 +227,10 @@ class Executor:
         self._live.add(run)
         self._tasks.start_soon(self._host, run, work, step, name=f"call {run.call_id}")
         await self._wait(run)
-        return self._outcome_of(run)
+        try:
+            return self._outcome_of(run)
+        except RunStopped:
+            return _stopped(work.receipt)
 
     async def _host(self, run: Run, work: Work, step: Step) -> None:
         """The task in which a call runs."""
@@ -286,6 +284,8 @@ class Executor:
                 answer = self._outcome_of(run)
             except KeyTaken:
                 return None
+            except RunStopped:
+                answer = _stopped(joined)
             if answer is None:
                 return None
             await self._answered(joined, answer.outcome)
@@ -349,40 +349,18 @@ class Executor:
         return self._journal.find(work.call.principal, work.call.key or "")
 
     def _work(self, request: Request, tool: AnyTool, arguments: Arguments) -> Work:
-        call_id = uuid7().hex
-        call = NewCall(
-            call_id=call_id,
-            principal=request.principal,
-            key=request.key,
-            tool=tool.name,
-            effect=tool.effect,
-            fingerprint=fingerprint(
-                self._journal.secret,
-                tool.name,
-                tool.version,
-                arguments.model_dump(mode="json"),
-                self._roots,
-            ),
-            arguments=json.dumps(redact(request.arguments), ensure_ascii=False),
-            evidence={},
-            at=time.time(),
-        )
-        receipt = self._receipt(request, call_id, Disposition.RAN)
+        call = new_call(request, tool, arguments, self._journal.secret, self._roots)
+        receipt = self._receipt(request, call.call_id, Disposition.RAN)
         return Work(request, tool, arguments, call, receipt)
 
     def _receipt(self, request: Request, call_id: str | None, disposition: Disposition) -> Receipt:
-        return Receipt(
-            receipt_id=uuid7().hex,
-            call_id=call_id,
-            principal=request.principal,
-            client=request.client,
-            key=request.key,
-            tool=request.tool,
-            sender_attempt=request.sender_attempt,
-            disposition=disposition,
-            arguments_mac=mac(self._journal.secret, request.arguments),
-            received_at=time.time(),
-        )
+        return new_receipt(request, call_id, disposition, self._journal.secret)
+
+
+def _stopped(receipt: Receipt) -> Answer:
+    """The answer to a request whose run was stopped by somebody else."""
+    outcome = Outcome.failed(run_stopped())
+    return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
 
 
 def _unrecorded(error: Error) -> Answer:

@@ -1,0 +1,85 @@
+"""The driver's log: whole lines or nothing, and what was written is what is read."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from surefoot_client.record import Record, RecordError, RecordLog, RunStarted, Sent, read
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+def sent(number: int, arguments: dict[str, Any] | None = None) -> Sent:
+    return Sent(trial="t", key=f"r:t:1:{number}", attempt=1, tool="echo", arguments=arguments or {})
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_arguments_come_back_as_they_were_sent(arguments: dict[str, Any]) -> None:
+    """Reconcile takes the digest of the logged arguments: a lost null would show as altered."""
+    record = sent(0, arguments)
+    assert Sent.model_validate_json(record.model_dump_json()) == record
+
+
+def test_records_are_appended_each_on_a_line_of_its_own(tmp_path: Path) -> None:
+    path, seen = tmp_path / "records.jsonl", list[Record]()
+    with RecordLog(path, seen.append) as log:
+        log.write(sent(0, {"a": "two\nlines"}))
+    with RecordLog(path, seen.append) as log:
+        log.write(sent(1))
+    assert list(read(path)) == seen
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["send", "send"]
+
+
+@pytest.mark.parametrize("torn", [b'{"v":1,"kind":"se', b"x", b'{"v":1}'])
+def test_a_torn_last_line_is_left_out_and_cut_off_by_the_next_writer(
+    tmp_path: Path, torn: bytes
+) -> None:
+    """Guard: `record._cut_torn_line`."""
+    path = tmp_path / "records.jsonl"
+    with RecordLog(path) as log:
+        log.write(sent(0))
+    with path.open("ab") as file:
+        file.write(torn)
+    assert [record.kind for record in read(path)] == ["send"]
+    with RecordLog(path) as log:
+        log.write(sent(1))
+    assert [record.key for record in read(path) if isinstance(record, Sent)] == [
+        "r:t:1:0",
+        "r:t:1:1",
+    ]
+
+
+def test_a_log_that_is_one_torn_line_longer_than_a_block_becomes_empty(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b"x" * 200_000)
+    RecordLog(path).close()
+    assert path.read_bytes() == b""
+
+
+def test_a_whole_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    with RecordLog(path) as log:
+        log.write(sent(0))
+    with path.open("a") as file:
+        file.write('{"v":2,"kind":"send"}\n')
+    with pytest.raises(RecordError, match=r"records.jsonl:2: not a record of version 1: send\.v"):
+        list(read(path))
+
+
+def test_a_line_that_does_not_fit_on_the_disk_is_an_error() -> None:
+    log = RecordLog(Path("/dev/full")) if os.path.exists("/dev/full") else None
+    if log is None:
+        pytest.skip("no /dev/full here")
+    started = RunStarted(run="r", suite="s", suite_hash="h", trials=1)
+    with pytest.raises(OSError, match="No space left"):
+        log.write(started)
