@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench" / "bench.py"
 BOUND = 180.0
 """Seconds that the smallest bench may take; only a hang comes near."""
 
 
-def test_the_smallest_bench_prints_every_row_beside_the_bare_server_and_the_raw_operation() -> None:
+@pytest.mark.slow
+def test_the_smallest_bench_prints_every_row_beside_bare_server_and_raw_operation() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCH), "--rounds", "1", "--calls", "1", "--json"],
         capture_output=True,

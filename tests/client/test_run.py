@@ -63,6 +63,7 @@ def test_json_is_the_summary_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     assert json.loads(ran.stdout)["models"][0]["first_attempt"]["count"] == 1
 
 
+@pytest.mark.slow
 def test_models_take_turns_and_each_repeat_is_a_trial_of_its_own(tmp_path: Path) -> None:
     suite, out = counting(tmp_path / "suite", 1), tmp_path / "run"
     options = ["--model", "scripted", "--model", "scripted", "--repeat", 2, "--concurrency", 1]
@@ -76,6 +77,7 @@ def test_models_take_turns_and_each_repeat_is_a_trial_of_its_own(tmp_path: Path)
     ]
 
 
+@pytest.mark.slow
 def test_the_same_seed_slips_in_the_same_places(tmp_path: Path) -> None:
     suite, profile = counting(tmp_path / "suite", 12), tmp_path / "profile.toml"
     profile.write_text(

@@ -30,11 +30,23 @@ async def die_and_come_back(
 @pytest.mark.parametrize(
     ("tool", "arguments", "after"),
     [
-        ("write_file", {"path": "f", "content": "new\n"}, "new\n"),
-        ("write_file", {"path": "f", "content": "three\n", "mode": "append"}, f"{OLD}three\n"),
-        ("edit_file", {"path": "f", "edits": [{"old_text": "one", "new_text": "1"}]}, "1\ntwo\n"),
+        pytest.param(
+            *("write_file", {"path": "f", "content": "new\n"}, "new\n"),
+            marks=pytest.mark.slow,
+            id="replace",
+        ),
+        pytest.param(
+            *("write_file", {"path": "f", "content": "three\n", "mode": "append"}),
+            f"{OLD}three\n",
+            id="append",
+        ),
+        pytest.param(
+            *("edit_file", {"path": "f", "edits": [{"old_text": "one", "new_text": "1"}]}),
+            "1\ntwo\n",
+            marks=pytest.mark.slow,
+            id="edit",
+        ),
     ],
-    ids=["replace", "append", "edit"],
 )
 async def test_a_file_is_changed_exactly_once(
     place: Place, tool: str, arguments: dict[str, Any], after: str, point: str
