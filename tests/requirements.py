@@ -145,4 +145,80 @@ REQUIREMENTS: dict[str, Requirement] = {
             "server/test_stdio.py::test_the_handshake_era_is_served_as_well",
         ),
     ),
+    "files.confined": Requirement(
+        "No path leaves the roots, also not by a symbolic link.",
+        "README.md",
+        (
+            "tools/test_files_attacks.py::test_every_attack_comes_out_as_expected",
+            "tools/test_files_attacks.py::test_without_the_confinement_of_the_open_a_link_leads_out",
+        ),
+    ),
+    "database.boundary": Requirement(
+        "A query changes nothing and reaches nothing outside of its database.",
+        "docs/reference.md",
+        ("tools/test_database_attacks.py::test_an_attack_comes_out_as_expected_and_harms_nothing",),
+    ),
+    "reconcile.names": Requirement(
+        "The driver's book and the server's balance, or the row is named.",
+        "README.md",
+        (
+            "client/test_reconcile.py::test_the_books_of_a_run_with_slips_and_faults_balance",
+            "client/test_reconcile.py::test_a_row_missing_or_doubled_in_the_journal_is_named",
+            "client/test_reconcile.py::test_a_field_altered_in_the_journal_is_named",
+            "client/test_reconcile.py::test_a_record_missing_or_doubled_in_the_drivers_log_is_named",
+            "client/test_reconcile.py::test_a_field_altered_in_the_drivers_log_is_named",
+        ),
+    ),
+    "run.faults": Requirement(
+        "Over a rough connection every trial passes or stops in doubt, and the books balance.",
+        "docs/tutorial.md",
+        (
+            "client/test_run_end_to_end.py::test_one_sequence_passes_over_a_rough_connection_and_its_books_balance",
+            "client/test_run_end_to_end.py::test_over_a_rough_connection_every_trial_passes_or_ends_in_doubt",
+        ),
+    ),
+    "run.rates": Requirement(
+        "The measured interval covers the profile's rate.",
+        "docs/reference.md",
+        (
+            "client/test_run_end_to_end.py::test_the_measured_interval_covers_the_rate_of_the_profile",
+        ),
+    ),
+    "run.resume": Requirement(
+        "An interrupted run exits with 130 and goes on with --resume.",
+        "docs/reference.md",
+        (
+            "client/test_run.py::test_an_interrupted_run_says_so_and_is_resumed_under_the_next_number",
+            "client/test_run.py::test_a_run_whose_driver_was_killed_is_resumed_and_keeps_what_had_ended",
+        ),
+    ),
+    "report.simulated": Requirement(
+        "Every table calls a simulated model simulated, and no figure is printed unmeasured.",
+        "README.md",
+        (
+            "client/test_report.py::test_every_table_and_the_top_say_that_a_model_is_simulated",
+            "client/test_report.py::test_the_matrix_has_the_rows_of_the_article_and_no_figure_that_was_not_measured",
+        ),
+    ),
+    "suite.mistakes": Requirement(
+        "A mistake in a suite is reported with file, line and what is expected.",
+        "docs/reference.md",
+        ("client/test_suite.py::test_a_mistake_is_named_by_file_line_and_what_is_expected",),
+    ),
+    "suite.checks": Requirement(
+        "The final checks see every effect left out or done twice, and every emptied fixture.",
+        "README.md",
+        (
+            "suites/test_standard.py::test_a_step_left_out_fails_the_checks",
+            "suites/test_standard.py::test_a_call_made_twice_that_counts_once_fails_the_checks",
+            "suites/test_standard.py::test_an_emptied_fixture_fails_the_checks",
+        ),
+    ),
+    "journal.unavailable": Requirement(
+        "What cannot be recorded is not begun; reading goes on.",
+        "docs/why.md",
+        (
+            "server/test_journal.py::test_without_a_journal_nothing_with_an_effect_is_begun_and_reading_goes_on",
+        ),
+    ),
 }

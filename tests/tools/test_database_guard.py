@@ -1,64 +1,15 @@
 """What statements of `execute_sql` may do: rows and schema, never the transaction or the inbox."""
 
-import math
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
+from tests.support.execute import INSERT, a_context, execute, failure, rows
 
-from surefoot_tools.database.databases import Database, Databases
-from surefoot_tools.database.execute_sql import ExecuteArguments, ExecuteResult, ExecuteSql
 from surefoot_tools.database.sqlite_guard import Guard
-from surefoot_tools.errors import Applied, Code, Origin, ToolError
-from surefoot_tools.tool import Context
+from surefoot_tools.errors import Code, Origin
 
 pytestmark = pytest.mark.anyio
-
-INSERT = "insert into t(name) values('a')"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "main.db"
-    connection = apsw.Connection(str(path))
-    connection.pragma("synchronous", "off")
-    connection.execute("create table t(id integer primary key, name text unique not null)")
-    connection.close()
-    return path
-
-
-def a_tool(path: Path, *, writable: bool = True) -> ExecuteSql:
-    return ExecuteSql(Databases([Database("main", f"sqlite:///{path}", writable=writable)]))
-
-
-def a_context(key: str = "key") -> Context:
-    return Context(call_id="0" * 32, effect_key=key, deadline=math.inf)
-
-
-async def execute(
-    path: Path, *statements: object, context: Context | None = None, **more: Any
-) -> ExecuteResult:
-    listed = [{"sql": entry} if isinstance(entry, str) else entry for entry in statements]
-    arguments = ExecuteArguments.model_validate({"statements": listed, **more})
-    tool = a_tool(path)
-    lent = context or a_context()
-    return await tool.run(arguments, await tool.prepare(arguments, lent), lent)
-
-
-async def failure(path: Path, *statements: object, key: str = "key") -> ToolError:
-    with pytest.raises(ToolError) as caught:
-        await execute(path, *statements, context=a_context(key))
-    assert caught.value.applied is Applied.NO
-    return caught.value
-
-
-def rows(path: Path, sql: str = "select name from t order by id") -> list[Any]:
-    connection = apsw.Connection(str(path))
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
 
 
 DENIED = [

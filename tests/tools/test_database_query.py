@@ -4,7 +4,7 @@ import base64
 import json
 import math
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import apsw
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.execute import ENDLESS
 
 from surefoot_tools.database.databases import Database, Databases
 from surefoot_tools.database.engine import RESULT_BYTES
@@ -24,8 +25,6 @@ from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.tool import Context
 
 pytestmark = pytest.mark.anyio
-
-ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 
 
 @pytest.fixture
@@ -43,23 +42,6 @@ def path(tmp_path: Path) -> Path:
     connection.execute("commit")
     connection.close()
     return path
-
-
-Hook = Callable[[apsw.Connection], None]
-
-
-@pytest.fixture
-def hook() -> Generator[Callable[[Hook], None]]:
-    """Adds what is done to every connection that is opened."""
-    added: list[Hook] = []
-
-    def add(hook: Hook) -> None:
-        apsw.connection_hooks.append(hook)
-        added.append(hook)
-
-    yield add
-    for one in added:
-        apsw.connection_hooks.remove(one)
 
 
 def a_context(deadline: float = math.inf) -> Context:

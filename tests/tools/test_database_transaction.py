@@ -1,80 +1,24 @@
 """`execute_sql` cut short: cancelled, out of time, killed, or twice at once."""
 
 import json
-import math
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import apsw
 import pytest
+from tests.support.execute import ENDLESS, INSERT, Hook, a_context, execute, rows
 
-from surefoot_tools.database.databases import Database, Databases
-from surefoot_tools.database.execute_sql import ExecuteArguments, ExecuteResult, ExecuteSql
+from surefoot_tools.database.execute_sql import ExecuteResult
 from surefoot_tools.errors import Applied, Code, ToolError
-from surefoot_tools.tool import Context
 
 pytestmark = pytest.mark.anyio
-
-INSERT = "insert into t(name) values('a')"
-ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-Hook = Callable[[apsw.Connection], None]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "main.db"
-    connection = apsw.Connection(str(path))
-    connection.pragma("synchronous", "off")
-    connection.execute("create table t(id integer primary key, name text unique not null)")
-    connection.close()
-    return path
-
-
-@pytest.fixture
-def hook() -> Generator[Callable[[Hook], None]]:
-    """Adds what is done to every connection that is opened."""
-    added: list[Hook] = []
-
-    def add(hook: Hook) -> None:
-        apsw.connection_hooks.append(hook)
-        added.append(hook)
-
-    yield add
-    for one in added:
-        apsw.connection_hooks.remove(one)
-
-
-def a_tool(path: Path, *, writable: bool = True) -> ExecuteSql:
-    return ExecuteSql(Databases([Database("main", f"sqlite:///{path}", writable=writable)]))
-
-
-def a_context(key: str = "key") -> Context:
-    return Context(call_id="0" * 32, effect_key=key, deadline=math.inf)
-
-
-async def execute(
-    path: Path, *statements: object, context: Context | None = None, **more: Any
-) -> ExecuteResult:
-    listed = [{"sql": entry} if isinstance(entry, str) else entry for entry in statements]
-    arguments = ExecuteArguments.model_validate({"statements": listed, **more})
-    tool = a_tool(path)
-    lent = context or a_context()
-    return await tool.run(arguments, await tool.prepare(arguments, lent), lent)
-
-
-def rows(path: Path, sql: str = "select name from t order by id") -> list[Any]:
-    connection = apsw.Connection(str(path))
-    try:
-        return connection.execute(sql).fetchall()
-    finally:
-        connection.close()
 
 
 async def test_cancelled_before_commit_is_rolled_back_and_said_so(

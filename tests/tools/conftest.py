@@ -1,0 +1,33 @@
+"""Parts that the tests of the database tools share."""
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import apsw
+import pytest
+from tests.support.execute import Hook
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with an empty table `t`."""
+    path = tmp_path / "main.db"
+    connection = apsw.Connection(str(path))
+    connection.pragma("synchronous", "off")
+    connection.execute("create table t(id integer primary key, name text unique not null)")
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def hook() -> Generator[Callable[[Hook], None]]:
+    """Adds what is done to every connection that is opened."""
+    added: list[Hook] = []
+
+    def add(hook: Hook) -> None:
+        apsw.connection_hooks.append(hook)
+        added.append(hook)
+
+    yield add
+    for one in added:
+        apsw.connection_hooks.remove(one)
