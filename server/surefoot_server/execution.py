@@ -15,7 +15,7 @@ from typing import TypeVar
 import anyio
 
 from surefoot_server import log
-from surefoot_server.answers import in_doubt, server_died
+from surefoot_server.answers import server_died
 from surefoot_server.call import Answer, Request, answer_mac
 from surefoot_server.faults import Faults, Point
 from surefoot_server.journal.records import (
@@ -29,9 +29,10 @@ from surefoot_server.journal.records import (
 )
 from surefoot_server.journal.states import Disposition, State
 from surefoot_server.policy import Policy
+from surefoot_server.recovery import Orphans, settled, succeeded
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
-from surefoot_tools.outcome import Error, Outcome, Status
-from surefoot_tools.registry import AnyTool
+from surefoot_tools.outcome import Error, Outcome
+from surefoot_tools.registry import AnyTool, Registry
 from surefoot_tools.retry import AttemptFailed, Budget, decide, retrying
 from surefoot_tools.tool import (
     Arguments,
@@ -41,8 +42,6 @@ from surefoot_tools.tool import (
     Happened,
     NotBegun,
     Result,
-    Running,
-    Unknown,
 )
 
 _log = log.get("execution")
@@ -96,9 +95,16 @@ class Execution:
     """Runs calls; holds nothing of its own but what all of them share."""
 
     def __init__(
-        self, journal: Journal, policy: Policy, faults: Faults, budget: Budget, random: Random
+        self,
+        journal: Journal,
+        registry: Registry,
+        policy: Policy,
+        faults: Faults,
+        budget: Budget,
+        random: Random,
     ) -> None:
         self._journal = journal
+        self._orphans = Orphans(journal, registry)
         self._policy = policy
         self._faults = faults
         self._budget = budget
@@ -113,6 +119,7 @@ class Execution:
         """
         async with AsyncExitStack() as held:
             evidence, refusal = await self._prepare(work, held)
+            await self._orphans.before(work.tool, evidence)
             await self._faults.at(Point.BEFORE_INTENT, work.request.fault)
             call = replace(work.call, evidence=evidence)
             # A failed preparation has no effect to protect: its record needs no flush.
@@ -138,6 +145,7 @@ class Execution:
         """
         async with AsyncExitStack() as held:
             evidence, refusal = await self._prepare(work, held)
+            await self._orphans.before(work.tool, evidence)
             number = await shielded(
                 self._journal.reopen(
                     seen.standing,
@@ -157,6 +165,9 @@ class Execution:
 
         None if another server was faster.
         """
+        if work.tool.effect is Effect.VERIFIABLE:
+            await self._orphans.settle(work.tool, seen)
+            return None  # it stands elsewhere now: look at it again
         if not await self._journal.take_over(seen.standing):
             return None
         mine = replace(seen, owner=self._journal.instance)
@@ -168,7 +179,7 @@ class Execution:
         if isinstance(found, NotBegun):
             died = Outcome.failed(server_died(Applied.NO))
             return await self.again(work, mine, closing=died)
-        outcome, text = _settled(found)
+        outcome, text = settled(found)
         happened = outcome.result is not None
         disposition = Disposition.REPLAYED if happened else Disposition.IN_DOUBT
         await self._finish(work, outcome)
@@ -251,7 +262,7 @@ class Execution:
     async def _attempt(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
         try:
             result: Result = await work.tool.run(work.arguments, evidence, work.context)
-            return _succeeded(result)
+            return succeeded(result)
         except ToolError as e:
             error = Error.of(e)
             if e.applied is not Applied.UNKNOWN or work.tool.effect is not Effect.VERIFIABLE:
@@ -272,7 +283,7 @@ class Execution:
             known = Error(error.code, error.origin, Applied.NO, error.message, error.hint)
             return Outcome.failed(known), ""
         if isinstance(found, Happened):
-            return _succeeded(found.result)
+            return succeeded(found.result)
         return Outcome.failed(error), ""
 
     async def _stopped(self, work: Work, evidence: Evidence) -> Outcome:
@@ -296,10 +307,15 @@ class Execution:
     async def _finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> None:
         """Record the outcome; an outcome that cannot be recorded is told all the same."""
         closing = self._closing(work, outcome)
-        try:
-            await shielded(self._journal.finish(closing, durable=work.durable and durable))
-        except JournalUnavailable as e:
-            _log.error("outcome not recorded", call=work.call.call_id, reason=str(e))
+        for last in (False, True):
+            try:
+                await shielded(self._journal.finish(closing, durable=work.durable and durable))
+                return
+            except JournalUnavailable as e:
+                # Once more: a rolled-back group writes its pages anew, so this is no second fsync
+                # of pages that the first may have dropped.
+                if last:
+                    _log.error("outcome not recorded", call=work.call.call_id, reason=str(e))
 
     def _closing(self, work: Work, outcome: Outcome) -> Closing:
         return Closing(
@@ -337,18 +353,3 @@ class Execution:
             f"{work.tool.name} has a bug: {type(error).__name__}; the server's log has the trace",
             hint="Please report it; the same call will fail again.",
         )
-
-
-def _succeeded(result: Result) -> tuple[Outcome, str]:
-    return Outcome(Status.SUCCEEDED, result.model_dump(mode="json")), result.as_text()
-
-
-def _settled(found: Happened | Running | Unknown) -> tuple[Outcome, str]:
-    """The outcome of a call whose owner died, as far as its tool can tell."""
-    match found:
-        case Happened(result):
-            return _succeeded(result)
-        case Running(handle):
-            return Outcome.failed(in_doubt(f"the server died, {handle} may still run")), ""
-        case Unknown(known):
-            return Outcome.failed(in_doubt(known)), ""

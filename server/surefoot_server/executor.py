@@ -108,7 +108,9 @@ class Executor:
         self._journal = journal
         self._roots = roots
         self._policy = policy
-        self._execution = Execution(journal, policy, faults, Budget(time.monotonic), random)
+        self._execution = Execution(
+            journal, registry, policy, faults, Budget(time.monotonic), random
+        )
         self._runs: dict[tuple[str, str], Run] = {}
         self._live: set[Run] = set()
         self._stack = AsyncExitStack()

@@ -18,6 +18,11 @@ from surefoot_tools.errors import ToolError
 Evidence = dict[str, Any]
 """What recovery will need, as JSON, taken before the effect (hashes, temporary names, keys)."""
 
+PLACE = "place"
+"""The name in the evidence of a verifiable tool for the thing that it changes. Before anything else
+changes that thing, calls on it that a dead server left open are looked at: their traces would be
+gone afterwards."""
+
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Reports progress: units done, units in all or None, a line of text."""
 

@@ -3,6 +3,11 @@
 SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
 FROM call c WHERE principal = ? AND key = ?;
 
+-- name: running_verifiable
+-- Calls that nobody has ended and whose traces the state itself keeps.
+SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
+FROM call c WHERE state = 'running' AND effect = 'verifiable';
+
 -- name: find_call
 -- One call by its id.
 SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts

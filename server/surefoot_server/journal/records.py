@@ -120,6 +120,10 @@ class Journal(Reader, Protocol):
         """The call that this key names, as last committed."""
         ...
 
+    def orphans(self) -> list[Entry]:
+        """Verifiable calls that run under an owner that is dead, as last committed."""
+        ...
+
     def alive(self, owner: str) -> bool:
         """Whether the server process that owns a call still runs."""
         ...

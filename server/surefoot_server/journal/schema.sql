@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS call (
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS call_key ON call (principal, key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS call_begun ON call (begun_at);
+CREATE INDEX IF NOT EXISTS call_running ON call (effect) WHERE state = 'running';
 
 -- One try at carrying out a call.
 CREATE TABLE IF NOT EXISTS attempt (

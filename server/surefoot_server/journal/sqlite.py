@@ -100,6 +100,12 @@ class SqliteJournal:
         """The call that this key names."""
         return _entry(self._rows("find_key", (principal, key)))
 
+    def orphans(self) -> list[Entry]:
+        """Verifiable calls whose owner is dead."""
+        rows = self._rows("running_verifiable", ())
+        found = [entry for row in rows if (entry := _entry([row])) is not None]
+        return [entry for entry in found if not self.alive(entry.owner)]
+
     def alive(self, owner: str) -> bool:
         """Whether that server process still runs."""
         return self._owner.alive(owner)

@@ -1,0 +1,67 @@
+"""Whether a journal's books add up, read from the file alone and without the code that counts."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from surefoot_server.accounting import AttemptRow, Ledger, ledger
+
+OF_NO_CALL = frozenset({"conflict", "denied", "invalid"})
+"""Dispositions of requests that take no key and begin no call."""
+
+
+def out_of_balance(path: Path) -> list[str]:
+    """What does not add up in a journal that no server writes to; empty if all does."""
+    book = ledger(path)
+    attempts: defaultdict[str, list[AttemptRow]] = defaultdict(list)
+    for attempt in book.attempts:
+        attempts[attempt.call_id].append(attempt)
+    return [*_of_calls(book, attempts), *_of_receipts(book, attempts)]
+
+
+def _of_calls(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[str]:
+    """Each key names one call; its attempts are numbered from 1; the last one is how it ended."""
+    found: list[str] = []
+    keys = Counter(call.key for call in book.calls if call.key is not None)
+    found += [f"key {key} names {n} calls" for key, n in keys.items() if n > 1]
+    strangers = set(attempts) - {call.call_id for call in book.calls}
+    found += [f"attempts of no call: {strangers}"] if strangers else []
+    for call in book.calls:
+        tries = attempts.get(call.call_id, [])
+        name = f"call {call.key or call.call_id}"
+        if [each.number for each in tries] != list(range(1, len(tries) + 1)) or not tries:
+            found.append(f"{name} has the attempts {[each.number for each in tries]}")
+            continue
+        if any(each.state == "running" for each in tries[:-1]):
+            found.append(f"{name} has an attempt that runs beside a later one")
+        if tries[-1].state != call.state:
+            found.append(f"{name} is {call.state}, its last attempt {tries[-1].state}")
+        if (call.state == "running") != (call.ended_at is None):
+            found.append(f"{name} is {call.state} and ended at {call.ended_at}")
+    return found
+
+
+def _of_receipts(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[str]:
+    """Each receipt has its call, and what was answered with success was always the same."""
+    found: list[str] = []
+    calls = {call.call_id: call for call in book.calls}
+    answers: defaultdict[str, set[str | None]] = defaultdict(set)
+    ran: Counter[str] = Counter()
+    for receipt in book.receipts:
+        name = f"receipt {receipt.key}/{receipt.sender_attempt} ({receipt.disposition})"
+        if receipt.disposition in OF_NO_CALL:
+            continue
+        call = calls.get(receipt.call_id or "")
+        if call is None or (call.key, call.tool) != (receipt.key, receipt.tool):
+            found.append(f"{name} is of {call}")
+            continue
+        if receipt.delivered and receipt.answer_mac is None:
+            found.append(f"{name} was delivered, but nobody knows what")
+        if receipt.answer_mac is not None and receipt.code is None:
+            answers[call.call_id].add(receipt.answer_mac)
+        ran[call.call_id] += receipt.disposition == "ran"
+    for call_id, call in calls.items():
+        if len(answers[call_id]) > 1:
+            found.append(f"call {call.key} was answered with {len(answers[call_id])} successes")
+        if ran[call_id] > len(attempts.get(call_id, [])):
+            found.append(f"call {call.key} has fewer attempts than requests that ran it")
+    return found
