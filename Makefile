@@ -7,11 +7,12 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      two simulated models over the standard suite, no key, no network"
+	@echo "make demo      two simulated models over the standard suite; no key, only package registries"
 	@echo "make test      the fast tests (under 3 minutes)"
 	@echo "make test-all  every test that this machine can run (under 40 minutes)"
 	@echo "make check     format, lint, types, layers"
 	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
+	@echo "make setup     .venv alone; also there: make suites, make lock, make clean"
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -52,7 +52,7 @@ def test_every_link_inside_the_repository_leads_somewhere() -> None:
 
 def test_the_lines_to_paste_name_a_command_that_serves() -> None:
     pasted = [json.loads(block) for block in blocks(REPOSITORY / "README.md", "json")]
-    assert len(pasted) == 2
+    assert len(pasted) == 3
     for registration in [*pasted, json.loads((REPOSITORY / "mcp.json").read_text())]:
         (servers,) = registration.values()
         assert "serve" in servers["surefoot"]["args"]

@@ -94,9 +94,22 @@ def _journal(state: Path) -> Finding:
 
 def _state(state: Path) -> Finding:
     parent = next(path for path in (state, *state.parents) if path.exists())
-    good = os.access(parent, os.W_OK)
+    good = parent.is_dir() and os.access(parent, os.W_OK) and _can_hold(parent, state)
     fix = None if good else "set SUREFOOT_HOME to a folder that you may write to"
     return Finding("state directory", good, str(state), fix)
+
+
+def _can_hold(parent: Path, state: Path) -> bool:
+    """Whether folders can really be made there; /proc and its like allow it only by their mode."""
+    if parent == state:
+        return True
+    trial = parent / f".surefoot-doctor-{os.getpid()}"
+    try:
+        trial.mkdir()
+        trial.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def _ripgrep() -> Finding:
@@ -133,5 +146,6 @@ def _tried(name: str, found: str, step: Callable[[], None]) -> Finding:
     try:
         step()
     except (JournalUnavailable, ToolError, ValueError) as e:
-        return Finding(name, False, "does not work", str(e))
+        hint: str | None = getattr(e, "hint", None)
+        return Finding(name, False, str(e), hint or "see docs/reference.md for the form")
     return Finding(name, True, found)

@@ -63,7 +63,10 @@ def main() -> None:
         if debug:
             raise
         cause = _cause(e)
-        click.echo(f"surefoot: {type(cause).__name__}: {cause} (--debug shows where)", err=True)
+        # Ours say all there is to say; of a bug or a driver the name helps.
+        ours = type(cause).__module__.startswith("surefoot_")
+        said = f"{cause}" if ours else f"{type(cause).__name__}: {cause} (--debug shows where)"
+        click.echo(f"surefoot: {said}", err=True)
         sys.exit(ENVIRONMENT)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -86,6 +86,8 @@ def command(
         app = App(config)
     except ValueError as e:
         raise click.UsageError(str(e)) from e
+    if journal is not None and not journal.parent.is_dir():
+        raise click.UsageError(f"--journal: there is no folder {journal.parent}")
     anyio.run(_serve, app)
 
 

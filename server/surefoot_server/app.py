@@ -61,6 +61,7 @@ class App:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._tools = tools(config)
+        self._policy = Policy(read_only=config.read_only)
         self._executor: Executor | None = None
         self._journal: Journal | None = None
         self._awaiting_delivery: dict[types.RequestId, str] | None = None
@@ -87,7 +88,7 @@ class App:
                     Registry([*self._tools, FailureReport(journal)]),
                     journal,
                     roots=[str(root) for root in config.roots],
-                    policy=Policy(read_only=config.read_only),
+                    policy=self._policy,
                     faults=Faults(allowed=config.allow_faults),
                     random=Random(),  # noqa: S311 - jitter
                 )
@@ -116,7 +117,8 @@ class App:
     async def _list_tools(
         self, _context: RequestContext, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        tools = [describe(tool) for tool in self.executor.registry]
+        offered = (tool for tool in self.executor.registry if not self._policy.refusal(tool))
+        tools = [describe(tool) for tool in offered]
         return types.ListToolsResult(tools=tools, ttl_ms=LIST_TTL_MS, cache_scope="public")
 
     async def _call_tool(
@@ -155,15 +157,19 @@ def tools(config: Config) -> list[AnyTool]:
     Raises:
         ValueError: a database or a root is not what it should be.
     """
-    state = config.state.resolve()
-    for root in config.roots:
-        if state.is_relative_to(root.resolve()):
-            raise ValueError(
-                f"the state directory lies inside the root {root}, where tools could change the"
-                " journal; set SUREFOOT_HOME to a folder outside of every root"
-            )
-    roots = Roots(config.roots)
-    databases = Databases([parse_database(text) for text in config.databases])
+    for place in (config.state, config.journal_path.parent):
+        for root in config.roots:
+            if place.resolve().is_relative_to(root.resolve()):
+                raise ValueError(
+                    f"{place} lies inside the root {root}, where tools could change the journal;"
+                    " choose SUREFOOT_HOME and --journal outside of every root"
+                )
+    parsed = [parse_database(text) for text in config.databases]
+    databases = Databases(parsed)
+    reserved = {
+        file: f"a file of the database '{each.name}'" for each in parsed for file in each.files()
+    }
+    roots = Roots(config.roots, reserved=reserved)
     every: list[AnyTool] = [
         *shell_tools(roots, config.environment),
         *file_tools(roots, PathLocks(config.state / "locks"), config.ripgrep),
@@ -290,11 +296,12 @@ def _instructions(config: Config) -> str:
         "Commands start in the root but are NOT confined to it (sandbox: off).",
         "A result is an error only if the tool could not do its work: a command that exits with"
         " status 1 has run. Errors say a code, whether the effect was applied (no, yes, unknown),"
-        " and what to do next. After applied=unknown look at the state before you repeat.",
+        " and mostly a hint. After applied=unknown look at the state before you repeat.",
     ]
     if config.databases:
-        names = ", ".join(text.partition("=")[0] for text in config.databases)
-        lines.append(f"Databases: {names}.")
+        parsed = [parse_database(text) for text in config.databases]
+        names = [f"{each.name} ({'writable' if each.writable else 'read-only'})" for each in parsed]
+        lines.append(f"Databases: {', '.join(names)}.")
     if config.read_only:
         lines.append("This server is read-only: tools with effects are refused.")
     return "\n".join(lines)

@@ -89,7 +89,7 @@ async def test_output_is_cut_in_the_middle_and_says_so(place: Place) -> None:
     assert found["stdout"].endswith("99999\n100000\n")
     assert found["stdout_bytes"] == 588895
     assert "bytes left out" in found["stdout"]
-    assert "max_output keeps more" in result.content[0].text
+    assert "a larger max_output shows more" in result.content[0].text
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(2, 60))
@@ -198,3 +198,10 @@ async def test_the_result_says_that_the_command_was_not_confined(place: Place) -
 
 def test_this_machine_has_the_signals_that_results_name() -> None:
     assert signal.Signals(9).name == "SIGKILL"
+
+
+async def test_a_model_is_told_that_its_background_process_was_killed(place: Place) -> None:
+    alone = await run(place, "true")
+    left = await run(place, "sleep 600 &")
+    assert (body(alone)["background_killed"], body(left)["background_killed"]) == (False, True)
+    assert "in the background was killed" in left.content[0].text

@@ -74,9 +74,15 @@ class SqliteJournal:
     def __init__(self, path: Path, *, version: str) -> None:
         check_sqlite(apsw.sqlite_lib_version())
         self.instance = uuid7().hex
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._owner = Owner(path.parent / "instances", self.instance)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._owner = Owner(path.parent / "instances", self.instance)
+        except OSError as e:
+            raise JournalUnavailable(
+                f"cannot make the journal {path}: {e.strerror};"
+                " set SUREFOOT_HOME to a folder that you may write to"
+            ) from e
         try:
             writing = connect(path)
             self.secret = _set_up(writing, self.instance, version)

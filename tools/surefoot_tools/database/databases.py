@@ -30,6 +30,11 @@ class Database:
     """In SQLAlchemy's form, without query: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
     writable: bool = False
 
+    def files(self) -> list[Path]:
+        """The files that hold it, canonical: what no other tool may write."""
+        path = _sqlite_path(self.name, self.url).resolve()
+        return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal")]
+
 
 def parse_database(text: str) -> Database:
     """Read `NAME=URL`, `NAME=URL?mode=ro` or `NAME=URL?mode=rw`.

@@ -70,3 +70,21 @@ def refuse_protected(parts: Sequence[str], path: str) -> None:
             "a file by themselves",
             hint="ask the person to make this change",
         )
+
+
+def refuse_reserved(what: str | None, path: str) -> None:
+    """Let no file tool write what another tool keeps.
+
+    Args:
+        what: Whose file it is, or None for nobody's.
+        path: As the caller wrote it.
+
+    Raises:
+        ToolError: PERMISSION_DENIED, when it is somebody's.
+    """
+    if what is not None:
+        raise ToolError(
+            Code.PERMISSION_DENIED,
+            f"'{visible_name(path)}' is {what}",
+            hint="change a database with execute_sql, never its file",
+        )

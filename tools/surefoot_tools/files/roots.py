@@ -5,7 +5,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from surefoot_tools.files.beneath import (
     split,
 )
 from surefoot_tools.files.os_errors import translating
-from surefoot_tools.files.protected import refuse_protected
+from surefoot_tools.files.protected import refuse_protected, refuse_reserved
 from surefoot_tools.files.text import visible_name
 
 PATH_MAX = 4096
@@ -76,13 +76,21 @@ class Roots:
     Args:
         directories: The roots, at least one.
         openat2: Whether to use openat2(2); None finds out.
+        reserved: Canonical paths that no file tool writes, and what each is.
     """
 
-    def __init__(self, directories: Sequence[Path], *, openat2: bool | None = None) -> None:
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        *,
+        openat2: bool | None = None,
+        reserved: Mapping[Path, str] | None = None,
+    ) -> None:
         if not directories:
             raise ValueError("at least one root is needed")
         self.directories = tuple(Path(os.path.abspath(each)) for each in directories)
         self._openat2 = has_openat2() if openat2 is None else openat2
+        self._reserved = {str(path): what for path, what in (reserved or {}).items()}
         self._texts = [
             (index, split(text))
             for index, root in enumerate(self.directories)
@@ -244,6 +252,7 @@ class Roots:
             found = target.inspect()
             if found is None or not stat.S_ISLNK(found.st_mode):
                 refuse_protected(self._below_root(place), path)
+                refuse_reserved(self._reserved.get(place), path)
                 return target
             link = os.readlink(target.name, dir_fd=parent)
             if not link.startswith("/"):

@@ -122,16 +122,23 @@ class ChildProcess:
             return self._popen.wait()
         return await anyio.to_thread.run_sync(self._popen.wait, abandon_on_cancel=True)
 
-    async def end(self) -> None:
-        """Kill whatever is left of the process group, reap the leader, close the pipes."""
+    async def end(self) -> bool:
+        """Kill whatever is left of the process group, reap the leader, close the pipes.
+
+        Returns:
+            Whether there was anything left to kill.
+        """
+        left = False
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+            left = True
         with anyio.CancelScope(shield=True):
             if self._popen.returncode is None:
                 await self._wait()
         for stream in (self._popen.stdout, self._popen.stderr):
             if stream is not None:
                 stream.close()
+        return left
 
 
 async def _read(descriptor: int, into: HeadTail) -> None:

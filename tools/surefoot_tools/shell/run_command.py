@@ -66,6 +66,8 @@ class RunCommandResult(Result):
     """Whether anything of either stream was left out."""
     duration: float
     """Seconds."""
+    background_killed: bool
+    """Whether it left processes in the background, which were killed when it ended."""
     sandbox: Literal["off"]
     """How the command was confined; `off`: not at all."""
 
@@ -73,9 +75,11 @@ class RunCommandResult(Result):
         """Status line, then both streams."""
         end = f"signal {self.signal}" if self.signal else f"exit code {self.exit_code}"
         parts = [f"{end}, {self.duration:.2f} s, sandbox {self.sandbox}"]
+        if self.background_killed:
+            parts[0] += "; what it left running in the background was killed"
         if self.truncated:
             sizes = f"{self.stdout_bytes} bytes of stdout, {self.stderr_bytes} of stderr"
-            parts[0] += f"; cut: {sizes} in all (max_output keeps more)"
+            parts[0] += f"; shortened: it wrote {sizes} (a larger max_output shows more)"
         for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
             if stream:
                 parts.append(f"--- {name}\n{stream.rstrip()}")
@@ -131,6 +135,7 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
             max_output=arguments.max_output,
         )
         status: int | None = None
+        left = False
         try:
             with anyio.move_on_after(arguments.timeout):
                 status = await self._watch(child, context)
@@ -142,7 +147,7 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
             )
             raise
         finally:
-            await child.end()
+            left = await child.end()
         if status is None:
             raise ToolError(
                 Code.DEADLINE_EXCEEDED,
@@ -159,6 +164,7 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
             stdout_bytes=child.stdout.size,
             stderr_bytes=child.stderr.size,
             truncated=child.stdout.truncated or child.stderr.truncated,
+            background_killed=left,
             duration=round(anyio.current_time() - began, 4),
             sandbox="off",
         )
