@@ -84,15 +84,12 @@ def in_doubt(known: str) -> Error:
     )
 
 
-def journal_unavailable(reason: str) -> Error:
+def journal_unavailable(reason: str, applied: Applied) -> Error:
     """No journal, no effect: what cannot be recorded is not begun."""
-    return Error(
-        Code.UNAVAILABLE,
-        Origin.SERVER,
-        Applied.NO,
-        reason,
-        hint="Nothing was done; try again later.",
-    )
+    hint = "Send the same key again later to learn what became of it."
+    if applied is Applied.NO:
+        hint = "Nothing was done; try again later."
+    return Error(Code.UNAVAILABLE, Origin.SERVER, applied, reason, hint=hint)
 
 
 def run_stopped() -> Error:

@@ -44,6 +44,8 @@ RequestContext = ServerRequestContext[Any, Any]
 
 LONGEST_ERROR = 8000
 """Characters of an error's text; hosts cut it near 11,000."""
+LARGEST_ATTEMPT = 2**31
+"""A number beyond it is no count of sends."""
 LIST_TTL_MS = 3_600_000
 """The list of tools does not change while a server lives."""
 
@@ -263,18 +265,23 @@ def _meta(params: Params) -> Params:
 
 def _request(context: RequestContext, tool: str, arguments: dict[str, Any] | None) -> Request:
     about = _meta(context.params or {})
-    attempt = about.get(meta.ATTEMPT)
     fault = about.get(meta.FAULT)
     client = context.session.client_params
-    numbered = isinstance(attempt, int) and not isinstance(attempt, bool) and attempt > 0
     return Request(
         tool=tool,
         arguments=arguments or {},
         client=client.client_info.name if client is not None else None,
-        sender_attempt=attempt if numbered else None,
+        sender_attempt=_sender_attempt(about.get(meta.ATTEMPT)),
         fault=fault if isinstance(fault, str) else None,
         report=_progress(context),
     )
+
+
+def _sender_attempt(value: object) -> int | None:
+    """A sender's count of its sends; anything else is as good as none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 < value <= LARGEST_ATTEMPT else None
 
 
 def _progress(context: RequestContext) -> Report:

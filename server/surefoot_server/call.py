@@ -133,7 +133,7 @@ def new_call(
         tool=tool.name,
         effect=tool.effect,
         fingerprint=print_of,
-        arguments=json.dumps(redact(request.arguments), ensure_ascii=False),
+        arguments=json.dumps(redact(request.arguments)),
         evidence={},
         at=time.time(),
     )

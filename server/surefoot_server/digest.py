@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from typing import Any, cast
 
 import rfc8785
@@ -11,21 +12,23 @@ LARGEST_JSON_INTEGER = 2**53 - 1
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical JSON (RFC 8785); integers beyond 2^53 as `{"int": "digits"}`."""
+    """Canonical JSON (RFC 8785); what it has no form for (2^53 and more, NaN) as an object."""
     try:
         return rfc8785.dumps(value)
-    except rfc8785.IntegerDomainError:
-        return rfc8785.dumps(_without_large_integers(value))
+    except (rfc8785.IntegerDomainError, rfc8785.FloatDomainError):
+        return rfc8785.dumps(_representable(value))
 
 
-def _without_large_integers(value: Any) -> Any:
+def _representable(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast(dict[str, Any], value)
-        return {name: _without_large_integers(item) for name, item in items.items()}
+        return {name: _representable(item) for name, item in items.items()}
     if isinstance(value, list):
-        return [_without_large_integers(item) for item in cast(list[Any], value)]
+        return [_representable(item) for item in cast(list[Any], value)]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST_JSON_INTEGER:
         return {"int": str(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
     return value
 
 

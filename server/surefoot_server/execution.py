@@ -4,39 +4,33 @@ Before it: `executor`, which decides that something runs at all. What is done ab
 is decided by `surefoot_tools.retry`; what became of an attempt that nobody saw end, by the tool.
 """
 
-import math
 import time
-from collections.abc import Awaitable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from random import Random
-from typing import TypeVar
 
 import anyio
 
 from surefoot_server import log
 from surefoot_server.answers import server_died
-from surefoot_server.call import Answer, Request, answer_mac
+from surefoot_server.call import Answer, answer_mac
 from surefoot_server.faults import Faults, Point
 from surefoot_server.journal.records import (
     Closing,
     Entry,
     Journal,
     JournalUnavailable,
-    NewCall,
-    Receipt,
     Standing,
 )
 from surefoot_server.journal.states import Disposition, State
 from surefoot_server.policy import Policy
 from surefoot_server.recovery import Orphans, settled, succeeded
+from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome
-from surefoot_tools.registry import AnyTool, Registry
+from surefoot_tools.registry import Registry
 from surefoot_tools.retry import AttemptFailed, Budget, decide, retrying
 from surefoot_tools.tool import (
-    Arguments,
-    Context,
     Effect,
     Evidence,
     Happened,
@@ -45,50 +39,6 @@ from surefoot_tools.tool import (
 )
 
 _log = log.get("execution")
-
-
-class KeyTaken(Exception):
-    """Another server began a call under this key between our look and our begin."""
-
-
-@dataclass(slots=True)
-class Work:
-    """One call to be carried out, for the request that brought it."""
-
-    request: Request
-    tool: AnyTool
-    arguments: Arguments
-    call: NewCall
-    receipt: Receipt
-    number: int = 1
-    """The attempt that is going on."""
-    context: Context = field(init=False)
-
-    def __post_init__(self) -> None:
-        request = self.request
-        self.context = Context(
-            call_id=self.call.call_id,
-            effect_key=self.call.call_id
-            if request.key is None
-            else f"{request.principal}/{request.key}",
-            deadline=math.inf,
-            report=request.report,
-        )
-
-    @property
-    def durable(self) -> bool:
-        """Whether its records are flushed: those of calls with an effect."""
-        return self.tool.effect is not Effect.SAFE
-
-
-T = TypeVar("T")
-
-
-async def shielded(step: Awaitable[T]) -> T:
-    """Finish a step of the journal even when the request behind it is cancelled meanwhile."""
-    with anyio.CancelScope(shield=True):
-        return await step
-    raise AssertionError("nothing cancels this scope")
 
 
 class Execution:
@@ -118,16 +68,35 @@ class Execution:
             JournalUnavailable: its intent cannot be recorded; nothing has begun.
         """
         async with AsyncExitStack() as held:
-            evidence, refusal = await self._prepare(work, held)
-            await self._orphans.before(work.tool, evidence)
-            await self._faults.at(Point.BEFORE_INTENT, work.request.fault)
-            call = replace(work.call, evidence=evidence)
-            # A failed preparation has no effect to protect: its record needs no flush.
-            durable = work.durable and refusal is None
-            taken = await shielded(self._journal.begin(call, work.receipt, durable=durable))
-            if taken is not None:
-                raise KeyTaken
+            try:
+                evidence, refusal = await self._prepare(work, held)
+                await self._orphans.before(work.tool, evidence)
+                await self._faults.at(Point.BEFORE_INTENT, work.request.fault)
+            except anyio.get_cancelled_exc_class():
+                await shielded(self._cancelled_early(work))
+                raise
+            await shielded(self._intend(work, evidence, durable=refusal is None))
             return await self._carry_out(work, evidence, refusal)
+
+    async def _intend(self, work: Work, evidence: Evidence, *, durable: bool) -> None:
+        """Record the intent; one without an effect to protect needs no flush."""
+        call = replace(work.call, evidence=evidence)
+        try:
+            taken = await self._journal.begin(call, work.receipt, durable=durable and work.durable)
+        except JournalUnavailable as e:
+            raise NothingBegun(str(e)) from e
+        if taken is not None:
+            raise KeyTaken
+        work.begun.set()
+
+    async def _cancelled_early(self, work: Work) -> None:
+        """A request that goes away before its call began was received all the same."""
+        with suppress(KeyTaken, NothingBegun):
+            await self._intend(work, {}, durable=False)
+            outcome = Outcome.failed(
+                Error(Code.CANCELLED, Origin.CLIENT, Applied.NO, "cancelled before it began")
+            )
+            await self._finish(work, _repeatable(outcome), durable=False)
 
     async def begin_safe(self, work: Work) -> Answer:
         """Carry out a new call without an effect; it goes on even when the journal does not."""
@@ -143,13 +112,16 @@ class Execution:
             seen: Where it stood.
             closing: How the attempt before it ended, if nobody recorded that yet.
         """
+        work.begun.set()
+        work.doubt = work.doubt or seen.state is State.IN_DOUBT
         async with AsyncExitStack() as held:
             evidence, refusal = await self._prepare(work, held)
             await self._orphans.before(work.tool, evidence)
             number = await shielded(
                 self._journal.reopen(
                     seen.standing,
-                    evidence,
+                    # What a refused preparation did not learn is still known from the one before.
+                    evidence if refusal is None else seen.evidence,
                     work.receipt,
                     closing=None if closing is None else self._closing(work, closing),
                     durable=work.durable,
@@ -170,9 +142,11 @@ class Execution:
             return None  # it stands elsewhere now: look at it again
         if not await self._journal.take_over(seen.standing):
             return None
+        work.begun.set()
         mine = replace(seen, owner=self._journal.instance)
         work.number = seen.attempts
         if work.tool.effect in (Effect.IDEMPOTENT, Effect.TRANSACTIONAL):
+            work.doubt = work.tool.effect is Effect.TRANSACTIONAL
             died = Outcome.failed(server_died(Applied.UNKNOWN))
             return await self.again(work, mine, closing=died)
         found = await work.tool.recover(seen.evidence)
@@ -204,8 +178,8 @@ class Execution:
     async def _carry_out(self, work: Work, evidence: Evidence, refusal: Outcome | None) -> Answer:
         if refusal is not None:
             # It had no effect: after a power cut its intent alone says all there is to say.
-            await self._finish(work, refusal, durable=False)
-            return self._answer(work, refusal, "")
+            outcome = await self._finish(work, refusal, durable=False)
+            return self._answer(work, outcome, "")
         await self._faults.at(Point.AFTER_INTENT, work.request.fault)
         try:
             outcome, text = await self._attempts(work, evidence)
@@ -214,7 +188,7 @@ class Execution:
                 await self._finish(work, await self._stopped(work, evidence))
             raise
         await self._faults.at(Point.AFTER_EFFECT, work.request.fault)
-        await self._finish(work, outcome)
+        outcome = await self._finish(work, outcome)
         await self._faults.at(Point.BEFORE_ANSWER, work.request.fault)
         return self._answer(work, outcome, text)
 
@@ -233,6 +207,8 @@ class Execution:
             ):
                 with attempt:
                     if attempt.retry_state.attempt_number > 1:
+                        assert outcome.error is not None  # noqa: S101 - or the loop had ended
+                        work.doubt = work.doubt or outcome.error.applied is Applied.UNKNOWN
                         refusal, evidence = await self._once_more(work, outcome, evidence)
                         if refusal is not None:
                             return refusal, ""
@@ -300,22 +276,29 @@ class Execution:
             outcome = Outcome.failed(error)
             if work.durable:
                 outcome, _ = await self._look(work, evidence, error)
-        if outcome.error is not None and outcome.error.applied is Applied.NO:
-            return replace(outcome, error=replace(outcome.error, retry_after=0.0))
-        return outcome
+        return _repeatable(outcome)
 
-    async def _finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> None:
-        """Record the outcome; an outcome that cannot be recorded is told all the same."""
+    async def _finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> Outcome:
+        """Record the outcome; an outcome that cannot be recorded is told all the same.
+
+        Returns:
+            The outcome as recorded: with an attempt in doubt before it, no later 'not applied' is
+            the whole truth.
+        """
+        error = outcome.error
+        if work.doubt and error is not None and error.applied is Applied.NO:
+            outcome = Outcome.failed(replace(error, applied=Applied.UNKNOWN))
         closing = self._closing(work, outcome)
         for last in (False, True):
             try:
                 await shielded(self._journal.finish(closing, durable=work.durable and durable))
-                return
+                break
             except JournalUnavailable as e:
                 # Once more: a rolled-back group writes its pages anew, so this is no second fsync
                 # of pages that the first may have dropped.
                 if last:
                     _log.error("outcome not recorded", call=work.call.call_id, reason=str(e))
+        return outcome
 
     def _closing(self, work: Work, outcome: Outcome) -> Closing:
         return Closing(
@@ -353,3 +336,10 @@ class Execution:
             f"{work.tool.name} has a bug: {type(error).__name__}; the server's log has the trace",
             hint="Please report it; the same call will fail again.",
         )
+
+
+def _repeatable(outcome: Outcome) -> Outcome:
+    """A cancelled call whose effect did not happen may run when its key comes back."""
+    if outcome.error is None or outcome.error.applied is not Applied.NO:
+        return outcome
+    return replace(outcome, error=replace(outcome.error, retry_after=0.0))

@@ -9,10 +9,11 @@ module knows nothing of MCP; `app` brings requests in and takes answers out. How
 out, attempt by attempt, is in `execution`.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -38,11 +39,12 @@ from surefoot_server.call import (
     new_call,
     new_receipt,
 )
-from surefoot_server.execution import Execution, KeyTaken, Work, shielded
+from surefoot_server.execution import Execution
 from surefoot_server.faults import Faults
 from surefoot_server.journal.records import Entry, Journal, JournalUnavailable, Receipt
 from surefoot_server.journal.states import Disposition, State
 from surefoot_server.policy import Policy
+from surefoot_server.work import KeyTaken, NothingBegun, Run, RunStopped, Work, shielded
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.registry import AnyTool, Registry
@@ -59,27 +61,8 @@ FIRST_POLL, LAST_POLL = 0.02, 0.25
 """Seconds between looks at a call that another server carries out; SQLite cannot notify."""
 
 
-class RunStopped(Exception):
-    """The run that a request waited for was stopped by somebody else."""
-
-
 Step = Callable[[Work], Awaitable[Answer | None]]
 """One row of the answers table; None when the call was changed by others meanwhile."""
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A call that is being carried out, and how many requests wait for it."""
-
-    fingerprint: str
-    call_id: str
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    waiters: int = 0
-    ended: bool = False
-    """Whether it came to its own end; not so when it was cancelled."""
-    answer: Answer | None = None
-    failure: Exception | None = None
 
 
 class Executor:
@@ -151,8 +134,12 @@ class Executor:
                 return await self._refuse(request, Disposition.DENIED, refusal)
             try:
                 return await self._carry_out(request, tool, arguments)
+            except NothingBegun as e:
+                return _unrecorded(journal_unavailable(str(e), Applied.NO))
             except JournalUnavailable as e:
-                return _unrecorded(journal_unavailable(str(e)))
+                safe = tool.effect is Effect.SAFE
+                applied = Applied.NO if safe else Applied.UNKNOWN
+                return _unrecorded(journal_unavailable(str(e), applied))
 
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
         """Answer a request that is no proper call, with a receipt."""
@@ -217,13 +204,13 @@ class Executor:
             if entry.owner != self._journal.instance and self._journal.alive(entry.owner):
                 return await self._join_elsewhere(known)
             return await self._in_a_task(known, lambda it: self._execution.recover(it, entry))
-        error = entry.error if entry.state is State.FAILED else None
-        if error is not None and decide(error, work.tool.effect).again:
+        # In doubt, too, `decide` lets a transaction run again: its inbox row finds what committed.
+        if entry.error is not None and decide(entry.error, work.tool.effect).again:
             return await self._in_a_task(known, lambda it: self._execution.again(it, entry))
         return await self._replay(known, entry)
 
     async def _in_a_task(self, work: Work, step: Step) -> Answer | None:
-        run = Run(work.call.fingerprint, work.call.call_id)
+        run = Run(work.call.fingerprint, work.call.call_id, work.begun)
         if work.call.key is not None:
             self._runs[(work.call.principal, work.call.key)] = run
         self._live.add(run)
@@ -243,22 +230,35 @@ class Executor:
         except Exception as e:
             run.failure = e
         finally:
+            run.known = run.begun.is_set()
+            run.begun.set()
             self._live.discard(run)
             if work.call.key is not None:
                 self._runs.pop((work.call.principal, work.call.key), None)
             run.done.set()
 
-    async def _wait(self, run: Run, receipt: Receipt | None = None) -> None:
+    async def _wait(
+        self, run: Run, receipt: Receipt | None = None, patience: float = math.inf
+    ) -> bool:
         """Wait for the end of a run; the last one to go away takes the run with it.
 
-        Who joins counts from now on, before its receipt is recorded: nobody else's going away
-        may end the run meanwhile.
+        Args:
+            run: What to wait for.
+            receipt: Of who joins; recorded once the call exists. Who joins counts from now on:
+                nobody else's going away may end the run meanwhile.
+            patience: Seconds; a caller whose patience ends has not gone away, its run goes on.
+
+        Returns:
+            Whether it ended.
         """
         run.waiters += 1
         try:
-            if receipt is not None:
-                await self._journal.record(receipt)
-            await run.done.wait()
+            with anyio.move_on_after(patience):
+                await run.begun.wait()
+                if receipt is not None and not run.done.is_set():
+                    await self._note(receipt)
+                await run.done.wait()
+            return run.done.is_set()
         except anyio.get_cancelled_exc_class():
             if run.waiters == 1:
                 run.scope.cancel()
@@ -280,24 +280,25 @@ class Executor:
     async def _join(self, work: Work, run: Run) -> Answer | None:
         """Wait for a run that another request of this server began."""
         joined = replace(work.receipt, call_id=run.call_id, disposition=Disposition.JOINED)
-        with anyio.move_on_after(self._policy.join_wait):
-            await self._wait(run, joined)
-            try:
-                answer = self._outcome_of(run)
-            except KeyTaken:
-                return None
-            except RunStopped:
-                answer = _stopped(joined)
-            if answer is None:
-                return None
-            await self._answered(joined, answer.outcome)
-            return replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
-        return await self._give_up(joined)
+        if not await self._wait(run, joined, self._policy.join_wait):
+            return await self._give_up(joined)
+        try:
+            answer = self._outcome_of(run)
+        except KeyTaken:
+            return None
+        except RunStopped:
+            if not run.known:
+                return None  # it went away before it began: now it is our turn
+            answer = _stopped(joined)
+        if answer is None:
+            return None
+        await self._answered(joined, answer.outcome)
+        return replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
 
     async def _join_elsewhere(self, work: Work) -> Answer | None:
         """Wait for a call that another live server carries out."""
         joined = replace(work.receipt, disposition=Disposition.JOINED)
-        await self._journal.record(joined)
+        await self._note(joined)
         poll = FIRST_POLL
         with anyio.move_on_after(self._policy.join_wait):
             while True:
@@ -335,17 +336,19 @@ class Executor:
         """Answer without a call: the key stays free."""
         receipt = self._receipt(request, None, disposition)
         outcome = Outcome.failed(error)
-        try:
-            await self._answered(receipt, outcome)
-        except JournalUnavailable as e:
-            _log.error("receipt not recorded", reason=str(e))
+        await self._answered(receipt, outcome)
         return Answer(outcome, disposition, receipt.receipt_id)
 
     async def _answered(self, receipt: Receipt, outcome: Outcome) -> None:
         digest = answer_mac(self._journal.secret, outcome)
-        await shielded(
-            self._journal.record(replace(receipt, answer_mac=digest, error=outcome.error))
-        )
+        await self._note(replace(receipt, answer_mac=digest, error=outcome.error))
+
+    async def _note(self, receipt: Receipt) -> None:
+        """Record a receipt; what is known is answered even when that fails."""
+        try:
+            await shielded(self._journal.record(receipt))
+        except JournalUnavailable as e:
+            _log.error("receipt not recorded", receipt=receipt.receipt_id, reason=str(e))
 
     def _find(self, work: Work) -> Entry | None:
         return self._journal.find(work.call.principal, work.call.key or "")

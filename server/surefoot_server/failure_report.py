@@ -12,7 +12,7 @@ from surefoot_server.journal.records import Journal, JournalUnavailable
 from surefoot_tools.errors import Code, ToolError
 from surefoot_tools.tool import Arguments, Context, Effect, Evidence, Group, Result, Tool
 
-_SPAN = re.compile(r"(\d+)([smhd])")
+_SPAN = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 

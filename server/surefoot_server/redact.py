@@ -22,7 +22,8 @@ _SECRET_SHAPES = re.compile(
             r"sk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic and others
             r"xox[abprs]-[A-Za-z0-9-]{10,}",  # Slack
             r"AIza[0-9A-Za-z_-]{30,}",  # Google
-            r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # JSON Web Token
+            # JSON Web Token; the look-behind keeps 'eyJeyJeyJ...' from being tried at each 'eyJ'.
+            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
         )
     )
@@ -49,11 +50,13 @@ def redact(value: Any, name: str = "") -> Any:
         return {key: redact(item, key) for key, item in items.items()}
     if isinstance(value, list):
         return [redact(item) for item in cast(list[Any], value)]
-    return _shorten(redact_text(value)) if isinstance(value, str) else value
+    return _shorten(value) if isinstance(value, str) else value
 
 
 def _shorten(text: str) -> str:
     if len(text) <= LONGEST:
-        return text
+        return redact_text(text)
+    # Twice what is kept is looked at, so that a secret across the cut is seen whole.
+    head = redact_text(text[: 2 * LONGEST])[:LONGEST]
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{text[:LONGEST]}[... {len(text)} characters in all, sha256 {digest}]"
+    return f"{head}[... {len(text)} characters in all, sha256 {digest}]"

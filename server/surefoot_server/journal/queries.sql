@@ -34,7 +34,8 @@ INSERT INTO receipt (receipt_id, call_id, instance, principal, client, key, tool
                      arguments_mac, answer_mac, error, received_at)
 VALUES (:receipt_id, :call_id, :instance, :principal, :client, :key, :tool, :sender_attempt, :disposition,
         :arguments_mac, :answer_mac, :error, :received_at)
-ON CONFLICT (receipt_id) DO UPDATE SET answer_mac = excluded.answer_mac, error = excluded.error
+ON CONFLICT (receipt_id) DO UPDATE SET answer_mac = excluded.answer_mac, error = excluded.error,
+  call_id = excluded.call_id, disposition = excluded.disposition
 WHERE receipt.answer_mac IS NULL;
 
 -- name: reopen_call
@@ -54,8 +55,9 @@ UPDATE attempt SET state = :state, error = :error, ended_at = :at
 WHERE call_id = :call_id AND number = :number AND ended_at IS NULL;
 
 -- name: close_call
--- The outcome of a call.
-UPDATE call SET state = :state, result = :result, error = :error, ended_at = :at WHERE call_id = :call_id;
+-- The outcome of a call: that of its last attempt, whichever of several ends last.
+UPDATE call SET state = :state, result = :result, error = :error, ended_at = :at
+WHERE call_id = :call_id AND :number = (SELECT max(number) FROM attempt WHERE call_id = :call_id);
 
 -- name: close_receipt
 -- The digest of the answer that a request was given.

@@ -293,7 +293,8 @@ def _end(closing: Closing) -> Row:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # ASCII: evidence may hold names that are no UTF-8, which SQLite would not take as text.
+    return json.dumps(value, separators=(",", ":"))
 
 
 def error_json(error: Error | None) -> str | None:

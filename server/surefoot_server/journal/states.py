@@ -6,6 +6,8 @@ that is dead. An attempt is one execution.
 
     (none) --begin--> running --finish--> succeeded | failed | in_doubt
     failed, in_doubt --retry--> running          only where `retry.decide` allows another attempt
+                                                 (in doubt: only a transaction, for its inbox row
+                                                 finds what was committed)
     running, owner dead --take_over--> running   under the new owner, which then asks the tool
 """
 
@@ -39,6 +41,6 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.FAILED: frozenset({State.RUNNING}),
     # Only a safe call runs again after success; its effect is none.
     State.SUCCEEDED: frozenset({State.RUNNING}),
-    State.IN_DOUBT: frozenset(),
+    State.IN_DOUBT: frozenset({State.RUNNING}),
 }
 """What may follow a state; `None` is a call that is not there yet."""

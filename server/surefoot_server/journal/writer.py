@@ -17,6 +17,15 @@ from surefoot_server.journal.records import JournalUnavailable
 
 T = TypeVar("T")
 Operation = Callable[[apsw.Connection], Any]
+_WHOLE_FILE = (
+    apsw.BusyError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+)
+"""What is not one operation's trouble but the file's."""
 LARGEST_GROUP = 256
 """Operations in one transaction at most."""
 
@@ -104,7 +113,7 @@ class Writer:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-        except apsw.Error as e:
+        except Exception as e:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for job in group:
@@ -115,7 +124,11 @@ class Writer:
         try:
             with self._connection:
                 job.value = job.operation(self._connection)
-        except apsw.ConstraintError as e:
+        except _WHOLE_FILE:
+            raise
+        except Exception as e:
+            # A value that SQLite does not take, a constraint: this job's trouble. The thread must
+            # not end of it, for everybody waits for the thread.
             job.error = JournalUnavailable(f"the journal refused a row: {e}")
 
     def _set_synchronous(self, level: str) -> None:

@@ -137,7 +137,7 @@ class _Look:
             raise ToolError(
                 Code.INVALID_ARGUMENT,
                 "one statement a call: there is more after the first",
-                hint="query_database takes one statement; execute_sql takes a list of them",
+                hint="one call of query_database each, or one element each of execute_sql's list",
             )
         values = self.values
         if isinstance(values, dict) and (extra := set(values) - set(cursor.bindings_names)):

@@ -158,7 +158,7 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
         return RunCommandResult(
             state="exited",
             exit_code=status if status >= 0 else None,
-            signal=signal.Signals(-status).name if status < 0 else None,
+            signal=_signal_name(-status) if status < 0 else None,
             stdout=child.stdout.text(),
             stderr=child.stderr.text(),
             stdout_bytes=child.stdout.size,
@@ -200,6 +200,14 @@ async def _report(child: ChildProcess, context: Context) -> None:
         elapsed += PROGRESS_EVERY
         line = child.stdout.last_line() or child.stderr.last_line()
         await context.report(elapsed, None, f"running for {elapsed:.0f} s: {line}")
+
+
+def _signal_name(number: int) -> str:
+    """SIGTERM and its like; real-time signals have no names of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
 
 
 def _seen(child: ChildProcess) -> str:
