@@ -221,4 +221,36 @@ REQUIREMENTS: dict[str, Requirement] = {
             "server/test_journal.py::test_without_a_journal_nothing_with_an_effect_is_begun_and_reading_goes_on",
         ),
     ),
+    "crash.any-point": Requirement(
+        "Killed at any point, also while it recovers, a file is whole and the effect is there once.",
+        "README.md",
+        (
+            "crash/test_every_syscall.py::test_killed_at_any_syscall_of_a_call_the_key_comes_back_to_exactly_one_effect",
+            "crash/test_random_kills.py::test_five_kills_in_a_stream_of_keyed_calls_lose_and_double_nothing",
+            "crash/test_random_kills.py::test_the_next_call_on_a_file_does_not_leave_the_one_before_it_in_doubt",
+        ),
+    ),
+    "identity.patience": Requirement(
+        "A joined request that waits too long is told so, and the run goes on.",
+        "docs/keys.md",
+        ("server/test_hostile.py::test_patience_that_ends_is_not_a_request_that_goes_away",),
+    ),
+    "identity.transaction-in-doubt": Requirement(
+        "A transaction in doubt is never told as not applied; its inbox row finds what committed.",
+        "docs/keys.md",
+        ("server/test_hostile.py::test_a_transaction_in_doubt_is_never_told_as_not_applied",),
+    ),
+    "guards.databases": Requirement(
+        "The file tools write no file of a database, and no journal lies inside a root.",
+        "docs/reference.md",
+        (
+            "server/test_guards.py::test_the_files_of_a_database_are_not_written_by_the_file_tools",
+            "server/test_guards.py::test_a_journal_inside_a_root_is_refused",
+        ),
+    ),
+    "annotations": Requirement(
+        "Annotations are true to the effects.",
+        "docs/reference.md",
+        ("server/test_guards.py::test_annotations_are_true_to_the_effects",),
+    ),
 }
