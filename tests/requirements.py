@@ -222,7 +222,7 @@ REQUIREMENTS: dict[str, Requirement] = {
         ),
     ),
     "crash.any-point": Requirement(
-        "Killed at any point, also while it recovers, a file is whole and the effect is there once.",
+        "Killed at any point, also in recovery, a file is whole and the effect is there once.",
         "README.md",
         (
             "crash/test_every_syscall.py::test_killed_at_any_syscall_of_a_call_the_key_comes_back_to_exactly_one_effect",
