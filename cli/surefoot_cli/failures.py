@@ -29,6 +29,10 @@ def command(since: str, tool: str | None, limit: int, journal: Path | None, as_j
     if span is None:
         raise click.BadParameter("a number and s, m, h or d, such as 24h", param_hint="--since")
     path = journal if journal is not None else state_directory(os.environ) / "journal.db"
+    if not path.exists():
+        how = "`surefoot serve` makes it; for a run: --journal RUN/state/journal.db"
+        click.echo(f"surefoot: no journal at {path}; none yet: {how}", err=True)
+        return ENVIRONMENT
     try:
         reader = SqliteReader(path)
     except JournalUnavailable as e:

@@ -36,6 +36,9 @@ def command(folders: tuple[Path, ...], form: str) -> None:
         if not (folder / records.FILE_NAME).is_file():
             raise BadInput(f"{folder} is not the directory of a run: no {records.FILE_NAME}")
     try:
+        for folder in folders:
+            if next(records.read(folder / records.FILE_NAME), None) is None:
+                raise BadInput(f"{folder}: no records yet")
         logs = [records.read(folder / records.FILE_NAME) for folder in folders]
         summary = report.summarize(*logs)
     except records.RecordError as error:

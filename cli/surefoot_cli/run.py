@@ -1,10 +1,14 @@
 """`surefoot run`: play a suite with models against a server, and record everything."""
 
 import os
+import shlex
+import shutil
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import anyio
 import click
@@ -16,6 +20,7 @@ from surefoot_client import record as records
 from surefoot_client import run as runs
 from surefoot_client import suite as suites
 from surefoot_client.connection import Unreachable
+from surefoot_client.lock import StillGoing
 from surefoot_client.manifest import FaultsEntry
 from surefoot_client.models import UnknownModel
 
@@ -46,8 +51,8 @@ class BadInput(click.ClickException):
     exit_code = 2
 
 
-class NoServer(click.ClickException):
-    """The server under measurement does not start."""
+class Environment(click.ClickException):
+    """Something around us is missing: a server that starts, a directory to write to."""
 
     exit_code = 3
 
@@ -65,7 +70,18 @@ class RunCommand(click.Command):
 
 
 SERVER = "surefoot_cli.run.server"
-SETTLED_BY_RESUME = ("suite", "models", "repeat", "turns", "seed", "out", "faults_file")
+
+
+class Asked(TypedDict):
+    """What a new run is asked to be; a resumed one is what it was."""
+
+    suite: str
+    models: tuple[str, ...]
+    repeat: int
+    turns: int | None
+    seed: int
+    out: Path | None
+    faults_file: Path | None
 
 
 @click.command(cls=RunCommand, options_metavar="[OPTIONS]")
@@ -116,16 +132,10 @@ SETTLED_BY_RESUME = ("suite", "models", "repeat", "turns", "seed", "out", "fault
 @click.pass_context
 def command(
     context: click.Context,
-    suite: str,
-    models: tuple[str, ...],
-    repeat: int,
-    turns: int | None,
     concurrency: int,
-    seed: int,
-    out: Path | None,
-    faults_file: Path | None,
     resumed: Path | None,
     as_json: bool,
+    **asked: Unpack[Asked],
 ) -> None:
     """Play a suite with models, and record every attempt.
 
@@ -141,20 +151,14 @@ def command(
             _check_alone(context, server)
             run = runs.resume(resumed, suites.load(Path(manifests.read(resumed).suite.path)))
         else:
-            order = runs.Order(
-                suite=suites.load(suites.find(suite)),
-                models=models,
-                repeat=repeat,
-                turns=turns,
-                seed=seed,
-                server=server or OWN_SERVER,
-                faults=_faults(faults_file),
-            )
-            run = runs.create(order, out or _default_folder())
+            run = runs.create(_order(asked, server), asked["out"] or _default_folder())
     except BAD_INPUT as error:
         raise BadInput(str(error)) from error
+    except runs.FolderError as error:
+        raise Environment(str(error)) from error
     interrupted = _drive(run, concurrency)
     _print(run, as_json=as_json)
+    _say_struck(run, complete=not interrupted)
     if interrupted:
         _say_resume(run)
         context.exit(INTERRUPTED)
@@ -168,6 +172,7 @@ BAD_INPUT = (
     manifests.ManifestError,
     records.RecordError,
     runs.RunError,
+    StillGoing,
 )
 """Mistakes in what was given, each saying what would be right."""
 
@@ -175,7 +180,7 @@ BAD_INPUT = (
 def _check_alone(context: click.Context, server: tuple[str, ...] | None) -> None:
     """A resumed run is what it was; nothing of it can be asked for anew."""
     given = click.core.ParameterSource.COMMANDLINE
-    for name in SETTLED_BY_RESUME:
+    for name in Asked.__annotations__:
         if context.get_parameter_source(name) is given:
             option = next(part for part in context.command.params if part.name == name)
             shown = option.opts[0] if isinstance(option, click.Option) else "SUITE"
@@ -184,11 +189,17 @@ def _check_alone(context: click.Context, server: tuple[str, ...] | None) -> None
         raise click.UsageError("--resume goes on with the run as it began, without a server")
 
 
-def _faults(path: Path | None) -> FaultsEntry | None:
-    if path is None:
-        return None
-    faults.load(path)
-    return FaultsEntry(name=str(path), content=path.read_text(encoding="utf-8"))
+def _order(asked: Asked, server: tuple[str, ...] | None) -> runs.Order:
+    path = asked["faults_file"]
+    return runs.Order(
+        suite=suites.load(suites.find(asked["suite"])),
+        models=asked["models"],
+        repeat=asked["repeat"],
+        turns=asked["turns"],
+        seed=asked["seed"],
+        server=server or OWN_SERVER,
+        faults=FaultsEntry(name=str(path), content=faults.load(path)[0]) if path else None,
+    )
 
 
 def _default_folder() -> Path:
@@ -199,28 +210,71 @@ def _default_folder() -> Path:
 def _drive(run: runs.Run, concurrency: int) -> bool:
     """Play it, with progress on stderr; whether it was interrupted."""
     plans = [plan for plan in runs.build(run) if plan.unit not in run.settled]
+    if not plans:
+        run.lock.release()
+        click.echo(f"all {len(run.settled)} trials had ended; nothing to do", err=True)
+        return False
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment["SUREFOOT_ALLOW_FAULTS"] = "1"
     with progress.show(plans, sys.stderr) as observer:
         try:
             return anyio.run(partial(runs.drive, run, environment, concurrency, observer))
         except Unreachable as error:
-            _say_resume(run)
-            raise NoServer(f"{error}; its stderr is in {run.folder / 'server.log'}") from error
+            # with nothing played there is nothing to go on with
+            if any(record.kind == "turn" for record in _records(run)):
+                _say_resume(run)
+            log = run.folder / "server.log"
+            raise Environment(f"{error}; its stderr is in {log}") from error
         except suites.FixtureError as error:
             raise BadInput(str(error)) from error
 
 
+def _records(run: runs.Run) -> Iterator[records.Record]:
+    return records.read(run.folder / records.FILE_NAME)
+
+
 def _print(run: runs.Run, *, as_json: bool) -> None:
-    summary = report.summarize(records.read(run.folder / records.FILE_NAME))
+    summary = report.summarize(_records(run))
     if as_json:
         click.echo(report.render_json(summary), nl=False)
         return
     click.echo(report.render_text(summary))
     click.echo(f"records    {run.folder / records.FILE_NAME}")
-    click.echo(f"report     surefoot report {run.folder}")
-    click.echo(f"reconcile  surefoot reconcile {run.folder}")
+    click.echo(f"report     {_called('report', run.folder)}")
+    click.echo(f"reconcile  {_called('reconcile', run.folder)}")
+
+
+def _say_struck(run: runs.Run, *, complete: bool) -> None:
+    """How often each rule of the faults file struck, over all processes of the run."""
+    if run.manifest.faults is None:
+        return
+    name = run.manifest.faults.name
+    click.echo(f"sends struck by the rules of {name}:", err=True)
+    counts = faults.tally(run.faults, _records(run))
+    for number, (rule, count) in enumerate(zip(run.faults, counts, strict=True), 1):
+        click.echo(f"{count:>6}  {number}. {rule}", err=True)
+    for number, count in enumerate(counts, 1):
+        if count == 0 and complete:
+            click.echo(f"warning: rule {number} of {name} struck nothing", err=True)
 
 
 def _say_resume(run: runs.Run) -> None:
-    click.echo(f"resume with: surefoot run --resume {run.folder}", err=True)
+    click.echo(f"resume with: {_called('run', '--resume', run.folder)}", err=True)
+
+
+def _called(*arguments: object) -> str:
+    """A command of this program, as it was called itself, quoted for a shell."""
+    return shlex.join([*_program(Path(sys.argv[0])), *(str(each) for each in arguments)])
+
+
+def _program(called: Path) -> list[str]:
+    """How to call this program again; `called` is what the interpreter was given."""
+    if called.name == "__main__.py" and called.parent.name == "surefoot_cli":
+        return [sys.executable, "-m", "surefoot_cli"]
+    if called.stem != "surefoot":
+        # within another program, such as a test
+        return ["surefoot"]
+    on_path = shutil.which("surefoot")
+    found = on_path is not None and Path(on_path).resolve() == called.resolve()
+    # a script that was found on the path is given to the interpreter as an absolute path
+    return ["surefoot"] if found and called.is_absolute() else [str(called)]

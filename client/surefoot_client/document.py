@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -32,11 +32,11 @@ Where = tuple[str | int, ...]
 class SuiteError(Exception):
     """A suite's file is not right; str is `FILE:LINE: what is wrong, what is expected`."""
 
-    def __init__(self, file: Path, line: int, message: str) -> None:
-        super().__init__(f"{file}:{line}: {message}")
+    def __init__(self, file: Path, line: int | None, message: str) -> None:
+        super().__init__(f"{file}: {message}" if line is None else f"{file}:{line}: {message}")
         self.file = file
         self.line = line
-        """From 1."""
+        """From 1; None if there is no file that could have one."""
         self.message = message
 
 
@@ -191,11 +191,13 @@ def parse(model: type[M], document: Document) -> M:
         # as JSON, since strict models take a list for a tuple from there alone
         return model.model_validate_json(json.dumps(document.data), by_alias=True, by_name=False)
     except ValidationError as error:
-        first = min(
-            error.errors(),
-            key=lambda found: (found["type"] in _LAST, document.line(_where(found))),
-        )
-        raise document.error(_where(first), _say(model, first)) from error
+        first = first_of(error, document.line)
+        raise document.error(_where(first), say(model, first)) from error
+
+
+def first_of(error: ValidationError, line: Callable[[Where], int]) -> ErrorDetails:
+    """The mistake to tell: the first by its line, what is missing last."""
+    return min(error.errors(), key=lambda found: (found["type"] in _LAST, line(_where(found))))
 
 
 def _where(error: ErrorDetails) -> Where:
@@ -216,7 +218,7 @@ _EXPECTED = {
 }
 
 
-def _say(model: type[BaseModel], error: ErrorDetails) -> str:
+def say(model: type[BaseModel], error: ErrorDetails) -> str:
     """What is wrong and what is expected, in one line."""
     where = _where(error)
     name = ".".join(str(part) for part in where) or "the file"
@@ -230,6 +232,10 @@ def _say(model: type[BaseModel], error: ErrorDetails) -> str:
             return f"unknown field {name!r}; expected one of: {', '.join(known)}{meant}"
         case kind if kind in _EXPECTED:
             return f"{name} is {_shown(error['input'])}; expected {_EXPECTED[kind]}"
+        case "value_error":
+            # of a validator of ours, which says all there is to say
+            said = error["msg"].removeprefix("Value error, ")
+            return f"{name}: {said}" if where else said
         case "workspace_path":
             return f"{name}: {error['msg']}"
         case _:

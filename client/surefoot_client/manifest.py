@@ -92,8 +92,9 @@ def read(folder: Path) -> Manifest:
         raise ManifestError(f"{folder} is not the directory of a run: no {FILE_NAME}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ManifestError(f"{path}: {where}: {first['msg']}") from error
+        said = ".".join(str(part) for part in first["loc"])
+        said = f"{said}: {first['msg']}" if said else first["msg"]
+        raise ManifestError(f"{path}: not a manifest of version 1: {said}") from error
 
 
 def versions() -> dict[str, str]:

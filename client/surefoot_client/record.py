@@ -184,6 +184,8 @@ class Sent(_OfTrial):
     arguments: dict[str, Any]
     fault: str | None = None
     """The fault that the faults file, or a simulated slip, placed on this send."""
+    fault_rule: int | None = None
+    """Which rule of the faults file struck it, from 1."""
 
 
 class Answered(_OfTrial):
@@ -310,9 +312,10 @@ def read(path: Path) -> Iterator[Record]:
                 yield _ADAPTER.validate_json(line)
             except ValidationError as error:
                 first = error.errors(include_url=False, include_input=False)[0]
-                where = ".".join(str(part) for part in first["loc"])
+                said = ".".join(str(part) for part in first["loc"])
+                said = f"{said}: {first['msg']}" if said else first["msg"]
                 raise RecordError(
-                    f"{path.name}:{number}: not a record of version 1: {where}: {first['msg']}"
+                    f"{path.name}:{number}: not a record of version 1: {said}"
                 ) from error
 
 

@@ -4,13 +4,15 @@ Above `trial.py` (one trial); below the command line. `create` and `resume` make
 directory, `build` says which trials there are, `drive` plays them.
 
 A run's directory: `manifest.json`, `records.jsonl`, `server.log` (stderr of all its servers),
-`state/` (the servers' SUREFOOT_HOME), `workspaces/TRIAL/`.
+`state/` (the servers' SUREFOOT_HOME), `workspaces/TRIAL/`, `.lock` (one driver a run).
 """
 
 import re
+import shlex
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 import anyio
@@ -20,6 +22,8 @@ from surefoot_client import faults as fault_files
 from surefoot_client import manifest as manifests
 from surefoot_client import models
 from surefoot_client.faults import Fault
+from surefoot_client.lock import FILE_NAME as LOCK_NAME
+from surefoot_client.lock import RunLock
 from surefoot_client.manifest import FaultsEntry, Manifest, ManifestError, ModelEntry, SuiteEntry
 from surefoot_client.models.model import ModelFactory
 from surefoot_client.record import (
@@ -46,6 +50,10 @@ class RunError(ValueError):
     """A run cannot be made as asked for."""
 
 
+class FolderError(Exception):
+    """A run's directory cannot be made or written: nothing that was asked for is to blame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A run with its directory, ready to be driven."""
@@ -56,6 +64,8 @@ class Run:
     suite: Suite
     models: Sequence[ModelFactory]
     faults: tuple[Fault, ...]
+    lock: RunLock
+    """Held; `drive` releases it at its end."""
     settled: Mapping[str, Ended] = field(default_factory=dict[str, Ended])
     """Trials without their re-run number that have ended."""
     reruns: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -78,25 +88,64 @@ class Order:
 
 
 def create(order: Order, folder: Path) -> Run:
-    """Make a run's directory.
+    """Make a run's directory, and hold its lock until it has been driven.
 
     Raises:
         RunError: the directory is taken, or a placeholder of the server command means nothing.
         UnknownModel: there is no such model.
-        FaultsError: the faults file has a mistake.
+        FaultsError: the faults file has a mistake, or is not for this suite.
+        StillGoing: another driver is in the directory.
+        FolderError: it cannot be made.
     """
     factories = [models.create(spec) for spec in order.models]
     rules = _rules(order.faults)
-    _check_sequences(rules, order)
+    if order.faults is not None:
+        fault_files.check(order.faults.content, order.faults.name, order.suite)
     for sequence in order.suite.sequences:
         command(order.server, sequence, Path("/"))
-    manifest = Manifest(
+    manifest = _manifest(order, factories)
+    folder = folder.absolute()
+    try:
+        lock = _claim(folder, manifest)
+    except OSError as error:
+        raise FolderError(
+            f"cannot create the run directory {folder}: {error.strerror}; pass --out DIR"
+        ) from error
+    return Run(folder, manifest, order.suite, factories, rules, lock)
+
+
+def _claim(folder: Path, manifest: Manifest) -> RunLock:
+    """Make the directory, which is new or empty, with what is in it from the start."""
+    if _taken(folder) and not (folder / LOCK_NAME).exists():
+        raise _not_empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as undo:
+        lock = undo.enter_context(RunLock(folder))
+        # only now: another driver may have come first
+        if _taken(folder):
+            raise _not_empty(folder)
+        for part in ("state", "workspaces"):
+            (folder / part).mkdir()
+        manifest.write(folder)
+        undo.pop_all()
+    return lock
+
+
+def _taken(folder: Path) -> bool:
+    return folder.exists() and any(part.name != LOCK_NAME for part in folder.iterdir())
+
+
+def _not_empty(folder: Path) -> RunError:
+    again = f"--resume {shlex.quote(str(folder))}"
+    return RunError(f"{folder} is not empty; expected a new directory, or {again}")
+
+
+def _manifest(order: Order, factories: Sequence[ModelFactory]) -> Manifest:
+    suite = order.suite
+    return Manifest(
         run=str(uuid6.uuid7()),
         suite=SuiteEntry(
-            name=order.suite.name,
-            version=order.suite.version,
-            hash=order.suite.hash,
-            path=str(order.suite.path.absolute()),
+            name=suite.name, version=suite.version, hash=suite.hash, path=str(suite.path.absolute())
         ),
         models=[
             ModelEntry(
@@ -111,28 +160,43 @@ def create(order: Order, folder: Path) -> Run:
         faults=order.faults,
         prices={},
     )
-    folder = folder.absolute()
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty; expected a new directory, or --resume {folder}")
-    for part in (folder, folder / "state", folder / "workspaces"):
-        part.mkdir(parents=True, exist_ok=True)
-    manifest.write(folder)
-    return Run(folder, manifest, order.suite, factories, rules)
 
 
 def resume(folder: Path, suite: Suite) -> Run:
     """Take up a run that was interrupted: ended trials stay, the others begin anew.
 
     Args:
-        folder: The run's directory.
+        folder: The run's directory, whose lock is held until the run has been driven.
         suite: The suite that its manifest names, as it is now.
 
     Raises:
         ManifestError: the directory is not a run's, or suite or models have changed since.
         RecordError: its records cannot be read.
+        StillGoing: another driver is in the directory.
+        FolderError: it cannot be written.
     """
     folder = folder.absolute()
     manifest = manifests.read(folder)
+    with ExitStack() as undo:
+        try:
+            lock = undo.enter_context(RunLock(folder))
+        except OSError as error:
+            raise FolderError(
+                f"cannot write the run directory {folder}: {error.strerror}"
+            ) from error
+        factories = _as_begun(manifest, suite)
+        settled, reruns = _progress(folder / FILE_NAME)
+        rules = _rules(manifest.faults)
+        undo.pop_all()
+    return Run(folder, manifest, suite, factories, rules, lock, settled, reruns, resumed=True)
+
+
+def _as_begun(manifest: Manifest, suite: Suite) -> list[ModelFactory]:
+    """The models of a run, if they and the suite are what they were.
+
+    Raises:
+        ManifestError: they are not.
+    """
     if suite.hash != manifest.suite.hash:
         raise ManifestError(
             f"the suite {manifest.suite.name!r} has changed since the run began "
@@ -144,33 +208,23 @@ def resume(folder: Path, suite: Suite) -> Run:
             raise ManifestError(
                 f"the model {entry.spec!r} has changed since the run began; start a new run"
             )
+    return factories
+
+
+def _progress(log: Path) -> tuple[dict[str, Ended], dict[str, int]]:
+    """How trials have ended, and the next re-run number of those that were begun."""
     settled: dict[str, Ended] = {}
     reruns: dict[str, int] = {}
-    log = folder / FILE_NAME
     for record in read(log) if log.exists() else ():
         if isinstance(record, TrialStarted):
             reruns[_unit(record.trial)] = record.rerun + 1
         elif isinstance(record, TrialEnded) and record.outcome is not Ended.INTERRUPTED:
             settled[_unit(record.trial)] = record.outcome
-    rules = _rules(manifest.faults)
-    return Run(folder, manifest, suite, factories, rules, settled, reruns, resumed=True)
+    return settled, reruns
 
 
 def _rules(entry: FaultsEntry | None) -> tuple[Fault, ...]:
     return fault_files.parse(entry.content, entry.name) if entry is not None else ()
-
-
-def _check_sequences(rules: Sequence[Fault], order: Order) -> None:
-    """A rule for a sequence that is not there would silently strike nothing.
-
-    Raises:
-        RunError: there is one.
-    """
-    known = [sequence.id for sequence in order.suite.sequences]
-    for rule in rules:
-        if rule.sequence is not None and rule.sequence not in known:
-            where = order.faults.name if order.faults is not None else ""
-            raise RunError(f"{where}: no sequence {rule.sequence!r}; there are: {', '.join(known)}")
 
 
 def _unit(trial: str) -> str:
@@ -213,21 +267,8 @@ def build(run: Run) -> list[Plan]:
                     rerun=0,
                     seed=str(manifest.seed),
                 )
-                plans.append(_numbered(plan, run))
+                plans.append(replace(plan, rerun=run.reruns.get(plan.unit, 0)))
     return plans
-
-
-def _numbered(plan: Plan, run: Run) -> Plan:
-    """The plan under its next re-run number."""
-    return Plan(
-        sequence=plan.sequence,
-        whole=plan.whole,
-        model=plan.model,
-        slug=plan.slug,
-        repeat=plan.repeat,
-        rerun=run.reruns.get(plan.unit, 0),
-        seed=plan.seed,
-    )
 
 
 def command(template: Sequence[str], sequence: WorkSequence, workspace: Path) -> list[str]:
@@ -270,6 +311,16 @@ class _Driving:
     interrupted: bool = False
     ended: int = 0
     failure: Exception | None = None
+
+    async def all(self, plans: Sequence[Plan]) -> None:
+        """Play these trials, or as many as there were before the run was stopped."""
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(self.watch)
+            with self.scope:
+                async with anyio.create_task_group() as trials:
+                    for plan in plans:
+                        trials.start_soon(self.one, plan)
+            watching.cancel_scope.cancel()
 
     async def one(self, plan: Plan) -> None:
         """Play one trial when there is room; its failure stops the run."""
@@ -317,16 +368,8 @@ async def drive(
         FixtureError: a sequence cannot be laid out.
     """
     plans = build(run)
-    with RecordLog(run.folder / FILE_NAME, observer) as log:
-        log.write(
-            RunStarted(
-                run=run.manifest.run,
-                suite=f"{run.suite.name} {run.suite.version}",
-                suite_hash=run.suite.hash,
-                resumed=run.resumed,
-                trials=len(plans),
-            )
-        )
+    with run.lock, RecordLog(run.folder / FILE_NAME, observer) as log:
+        log.write(_started(run, len(plans)))
         driving = _Driving(
             run=run,
             setting=Setting(run.manifest.run, log, run.faults),
@@ -334,14 +377,7 @@ async def drive(
             limiter=anyio.CapacityLimiter(concurrency),
             ended=len(run.settled),
         )
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(driving.watch)
-            with driving.scope:
-                async with anyio.create_task_group() as trials:
-                    for plan in plans:
-                        if plan.unit not in run.settled:
-                            trials.start_soon(driving.one, plan)
-            watching.cancel_scope.cancel()
+        await driving.all([plan for plan in plans if plan.unit not in run.settled])
         # a signal after the last trial had ended interrupted nothing
         interrupted = driving.interrupted and driving.ended < len(plans)
         stopped = interrupted or driving.failure is not None
@@ -349,3 +385,13 @@ async def drive(
     if driving.failure is not None:
         raise driving.failure
     return interrupted
+
+
+def _started(run: Run, trials: int) -> RunStarted:
+    return RunStarted(
+        run=run.manifest.run,
+        suite=f"{run.suite.name} {run.suite.version}",
+        suite_hash=run.suite.hash,
+        resumed=run.resumed,
+        trials=trials,
+    )

@@ -126,7 +126,7 @@ class Sender:
         return both
 
     async def _send(self, call: Call, attempt: int) -> Answer | Lost:
-        fault = self.faults.strike(call.tool, call.where, attempt)
+        number, fault = self.faults.strike(call.tool, call.where, attempt) or (None, None)
         on_send = fault.on_send if fault is not None else OnSend()
         labels = [fault.label] if fault is not None else []
         if call.mishap is Mishap.LOST_ANSWER and attempt == 1:
@@ -140,6 +140,7 @@ class Sender:
                 tool=call.tool,
                 arguments=call.arguments,
                 fault="+".join(labels) or None,
+                fault_rule=number,
             )
         )
         self.on_sent()

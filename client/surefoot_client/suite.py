@@ -204,18 +204,30 @@ def find(name_or_path: str) -> Path:
     Raises:
         SuiteError: there is no such suite.
     """
-    here = Path(__file__).parent
-    shipped = [here / "suites", here.parents[1] / "suites"]
-    if PurePosixPath(name_or_path).name == name_or_path:
-        for folder in shipped:
-            if (folder / name_or_path / FILE_NAME).is_file():
-                return folder / name_or_path
+    shipped = _shipped()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
     path = Path(name_or_path)
-    path = path.parent if path.name == FILE_NAME else path
-    if not (path / FILE_NAME).is_file():
-        message = "there is no such file; expected the name of a shipped suite, or a suite's folder"
-        raise SuiteError(path / FILE_NAME, 1, message)
-    return path
+    folder = path.parent if path.is_file() else path
+    is_suite = (folder / FILE_NAME).is_file()
+    if is_suite and (path == folder or path.name == FILE_NAME):
+        return folder
+    if path.is_file():
+        meant = f"; did you mean {folder}?" if is_suite else f" that holds {FILE_NAME}"
+        raise SuiteError(path, None, f"a suite is a folder{meant}")
+    there = f"the folder has no {FILE_NAME}" if path.is_dir() else "there is no such suite"
+    names = ", ".join(shipped) or "none"
+    raise SuiteError(path, None, f"{there}; shipped are: {names}; or give a suite's folder")
+
+
+def _shipped() -> dict[str, Path]:
+    """Name to folder of the suites that come with surefoot, in a wheel or in a checkout."""
+    here = Path(__file__).parent
+    return {
+        file.parent.name: file.parent
+        for above in (here.parents[1] / "suites", here / "suites")
+        for file in sorted(above.glob(f"*/{FILE_NAME}"))
+    }
 
 
 def load(path: Path) -> Suite:

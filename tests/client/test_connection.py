@@ -38,6 +38,7 @@ async def test_a_call_is_answered_with_its_structured_result(tmp_path: Path) -> 
     assert (tmp_path / "server.log").read_text() == "a foreign server starts\n"
 
 
+@pytest.mark.slow
 async def test_the_tools_are_listed_once_whatever_is_called(tmp_path: Path) -> None:
     """Guard: `Connection._exchange` goes by the session, not by `Client.call_tool`."""
     async with connect(foreign(tmp_path)) as connection:
@@ -89,6 +90,7 @@ async def test_a_slow_answer_is_lost_as_a_timeout_and_the_connection_stands(
         (tmp_path / "go").touch()
 
 
+@pytest.mark.slow
 async def test_a_cut_pipe_is_lost_as_closed(tmp_path: Path) -> None:
     async with connect(foreign(tmp_path)) as connection:
         lost = await connection.call("echo", {}, "r:t:1:0", 1, OnSend(cut=True))

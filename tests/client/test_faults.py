@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from tests.client.mini_suite import mixed
 
-from surefoot_client.faults import FaultsError, Kind, TrialFaults, load, parse
+from surefoot_client.faults import FaultsError, Kind, TrialFaults, check, load, parse, tally
+from surefoot_client.record import Sent
+from surefoot_client.suite import find
+from surefoot_client.suite import load as read_suite
 
 SHIPPED = Path(__file__).parents[2] / "suites" / "faults" / "rough.toml"
 
@@ -13,24 +17,50 @@ SHIPPED = Path(__file__).parents[2] / "suites" / "faults" / "rough.toml"
     ("text", "said"),
     [
         ("[[fault]\n", "f.toml:1: not TOML"),
-        ('[[fault]]\nkind = "drop_answer"\n', "f.toml:1: fault.0: expected exactly one of rate"),
+        ('[[fault]]\nkind = "drop_answer"\n', "f.toml:1: expected exactly one of rate"),
         (
             '[[fault]]\nkind = "drop_answer"\nrate = 0.1\ncall = 2\n',
-            "f.toml:1: fault.0: expected exactly one of rate",
+            "f.toml:1: expected exactly one of rate",
         ),
         (
             '[[fault]]\nkind = "drop_answer"\nrate = 0.1\n\n[[fault]]\nrate = 1.0\nkind = "x"\n',
-            "f.toml:7: kind: Input should be 'drop_answer', 'cut_pipe', 'kill_server' or 'delay'"
-            ", not 'x'",
+            "f.toml:7: kind is \"x\"; input should be 'drop_answer', 'cut_pipe', 'kill_server' or",
         ),
-        ('[[fault]]\nkind = "cut_pipe"\nrate = 1.5\n', "f.toml:3: rate: Input should be less"),
-        ('[[fault]]\nkind = "cut_pipe"\ncall = 0\n', "f.toml:3: call: Input should be greater"),
-        ('[[fault]]\nkind = "cut_pipe"\ncall = "1"\n', "f.toml:3: call: Input should be a valid"),
-        ('[[fault]]\nkind = "kill_server"\nevery = 3\n', "f.toml:1: fault.0: expected point for"),
-        ('[[fault]]\nkind = "cut_pipe"\npoint = "after_effect"\ncall = 1\n', "f.toml:1: fault.0"),
-        ('[[fault]]\nkind = "delay"\ncall = 1\n', "f.toml:1: fault.0: expected seconds for kind"),
-        ('[[fault]]\nkind = "cut_pipe"\nevry = 3\n', "f.toml:3: evry: Extra inputs are not"),
-        ("# nothing\nfaults = 1\n", "f.toml:2: faults: Extra inputs are not permitted"),
+        (
+            '[[fault]]\nkind = "cut_pipe"\nrate = 1.5\n',
+            "f.toml:3: rate is 1.5; input should be less",
+        ),
+        (
+            '[[fault]]\nkind = "cut_pipe"\ncall = 0\n',
+            "f.toml:3: call is 0; input should be greater",
+        ),
+        (
+            '[[fault]]\nkind = "cut_pipe"\ncall = "1"\n',
+            'f.toml:3: call is "1"; expected an integer',
+        ),
+        (
+            '[[fault]]\nkind = "kill_server"\nevery = 3\n',
+            "f.toml:1: kind kill_server needs a point, one of: "
+            "before_intent, after_intent, after_effect, before_answer",
+        ),
+        (
+            '[[fault]]\nkind = "cut_pipe"\npoint = "after_effect"\ncall = 1\n',
+            "f.toml:1: expected point",
+        ),
+        ('[[fault]]\nkind = "delay"\ncall = 1\n', "f.toml:1: expected seconds for kind"),
+        (
+            '[[fault]]\nkind = "cut_pipe"\nevry = 3\n',
+            "f.toml:3: unknown field 'evry'; expected one",
+        ),
+        ("[[fault]]\ncall = 1\n", "f.toml:1: field 'kind' is missing"),
+        ("# nothing\nfaults = 1\n", "f.toml:2: unknown table faults; expected [[fault]]"),
+        (
+            '\n[[faults]]\nkind = "cut_pipe"\ncall = 1\n',
+            "f.toml:2: unknown table faults; expected [[fault]]",
+        ),
+        ("fault = 1\n", "f.toml:1: fault is no list of tables; expected [[fault]]"),
+        ("# nothing\n", "f.toml: no fault in it; expected at least one [[fault]]"),
+        ("fault = []\n", "f.toml: no fault in it; expected at least one [[fault]]"),
     ],
 )
 def test_a_mistake_is_named_with_file_and_line(text: str, said: str) -> None:
@@ -39,13 +69,47 @@ def test_a_mistake_is_named_with_file_and_line(text: str, said: str) -> None:
     assert str(raised.value).startswith(said)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FaultsError, match=r"none\.toml:1: cannot be read"):
-        load(tmp_path / "none.toml")
+def test_a_file_that_cannot_be_read_is_named_without_a_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"# \xe9\n")
+    for file, said in (
+        ("none.toml", "there is no such file"),
+        ("", "cannot be read: Is a directory"),
+        ("latin.toml", "not UTF-8; a faults file is"),
+    ):
+        with pytest.raises(FaultsError) as raised:
+            load(tmp_path / file)
+        assert str(raised.value) == f"{tmp_path / file}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ('sequence = "play"', "f.toml:5: no sequence 'play' in suite 'mini'; there are: work"),
+        (
+            'tool = "read_fil"',
+            "f.toml:5: no call of tool 'read_fil' in suite 'mini'; its calls use: edit_file, "
+            "execute_sql, query_database, read_file, run_command, write_file",
+        ),
+        (
+            'tool = "count"\nsequence = "work"',
+            "f.toml:5: no call of tool 'count' in sequence 'work'; its calls use: edit_file",
+        ),
+    ],
+)
+def test_a_rule_for_what_the_suite_does_not_have_is_refused(
+    tmp_path: Path, rule: str, said: str
+) -> None:
+    suite = read_suite(mixed(tmp_path))
+    good = '[[fault]]\nkind = "cut_pipe"\ncall = 1\n'
+    check(f'{good}sequence = "work"\ntool = "read_file"\n', "f.toml", suite)
+    with pytest.raises(FaultsError) as raised:
+        check(f'[[fault]]\nkind = "cut_pipe"\ncall = 1\n\n{rule}\n', "f.toml", suite)
+    assert str(raised.value).startswith(said)
 
 
 def test_the_shipped_file_drops_a_tenth_and_kills_five_times() -> None:
-    rules = load(SHIPPED)
+    text, rules = load(SHIPPED)
+    check(text, str(SHIPPED), read_suite(find("standard")))
     kills = [rule.on_send.server_fault for rule in rules if rule.kind is Kind.KILL_SERVER]
     assert sorted(str(kill) for kill in kills) == [
         "kill:after_effect",
@@ -66,7 +130,7 @@ def struck(text: str, sends: list[tuple[str, int]], seed: str = "s") -> list[str
     """The label of the fault that strikes each send (tool, attempt), in their order."""
     faults = TrialFaults(parse(text, "f"), "work", seed)
     found = [faults.strike(tool, f"1:{n}", attempt) for n, (tool, attempt) in enumerate(sends)]
-    return [fault.label if fault is not None else None for fault in found]
+    return [strike[1].label if strike is not None else None for strike in found]
 
 
 def test_a_placed_fault_strikes_the_nth_call_of_its_tool_and_never_a_retry() -> None:
@@ -108,3 +172,28 @@ def test_a_kill_at_a_rate_spares_retries_and_a_drop_does_not() -> None:
 def test_the_first_rule_that_strikes_wins() -> None:
     text = '[[fault]]\nkind = "cut_pipe"\ncall = 1\n[[fault]]\nkind = "drop_answer"\nrate = 1.0\n'
     assert struck(text, [("a", 1), ("a", 1)]) == ["cut_pipe", "drop_answer"]
+
+
+def test_strikes_are_counted_by_rule_and_not_by_kind() -> None:
+    rule = '[[fault]]\nkind = "cut_pipe"\n'
+    rules = parse(f'{rule}call = 2\n{rule}tool = "b"\ncall = 1\n{rule}call = 9\n', "f")
+    faults = TrialFaults(rules, "work", "s")
+    struck = [faults.strike(tool, "1:0", 1) for tool in ("a", "a", "b")]
+    assert [strike[0] if strike is not None else None for strike in struck] == [None, 1, 2]
+    sends = [
+        Sent(
+            trial="t",
+            key=f"r:t:1:{at}",
+            attempt=1,
+            tool="a",
+            arguments={},
+            fault_rule=strike[0] if strike is not None else None,
+        )
+        for at, strike in enumerate([*struck, struck[1]])
+    ]
+    assert tally(rules, sends) == [2, 1, 0]
+    assert [str(each) for each in rules] == [
+        "cut_pipe, call 2",
+        "cut_pipe, call 1, tool b",
+        "cut_pipe, call 9",
+    ]

@@ -160,20 +160,20 @@ def test_a_profile_may_be_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("first_attempt = 0.9", "name: Field required"),
+        ("first_attempt = 0.9", "mine.toml: field 'name' is missing"),
         ("a = ", "not TOML"),
         (
             'name="m"\nabout=""\nfirst_attempt=0.9\nrecovers=1.0\n[rates]\nlost_answer=0.2',
-            "profile: first_attempt is 0.9, but the rates leave 0.8",
+            "mine.toml: first_attempt is 0.9, but the rates leave 0.8",
         ),
         (
             'name="m"\nabout=""\nfirst_attempt=0.1\nrecovers=1.0\n'
             "[rates]\nlost_answer=0.9\nrepeated_call=0.2",
-            "profile: the rates of the slips add up to more than 1",
+            "mine.toml: the rates of the slips add up to more than 1",
         ),
         (
             'name="m"\nabout=""\nfirst_attempt=1.0\nrecovers=1.0\n[rates]\ntypo=0.1',
-            "rates.typo: Extra inputs are not permitted",
+            "unknown field 'rates.typo'; expected one of: wrong_argument, unknown_tool",
         ),
     ],
 )
@@ -189,6 +189,11 @@ def test_a_mistake_in_a_profile_is_named(tmp_path: Path, text: str, said: str) -
     ("spec", "said"),
     [
         ("gpt", "no model 'gpt'; there are: scripted, sim:hasty, sim:steady, sim:PATH"),
+        (
+            "gpt-5",
+            "no model 'gpt-5'; there are: scripted, sim:hasty, sim:steady, sim:PATH; "
+            "real models are not built yet",
+        ),
         ("sim:", "no model 'sim:'"),
         ("sim:brisk", "no profile 'brisk': expected one of hasty, steady, or the path"),
         ("claude:x", "models of 'claude' are not built yet; there are: scripted"),

@@ -76,6 +76,13 @@ def test_a_whole_line_that_is_no_record_is_named(tmp_path: Path) -> None:
         list(read(path))
 
 
+def test_a_line_that_is_no_json_is_named_without_a_stray_colon(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text("not json\n")
+    with pytest.raises(RecordError, match=r":1: not a record of version 1: Invalid JSON"):
+        list(read(path))
+
+
 def test_a_line_that_does_not_fit_on_the_disk_is_an_error() -> None:
     log = RecordLog(Path("/dev/full")) if os.path.exists("/dev/full") else None
     if log is None:

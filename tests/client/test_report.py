@@ -222,3 +222,14 @@ def test_what_is_no_run_is_bad_input(tmp_path: Path, content: bytes | None) -> N
     ran = CliRunner().invoke(command, [str(tmp_path)])
     assert ran.exit_code == 2
     assert "records.jsonl" in ran.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b'{"v":1,"kind":"run_st'])
+def test_a_run_without_a_record_says_that_there_are_none_yet(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "records.jsonl").write_bytes(content)
+    ran = CliRunner().invoke(command, [str(tmp_path)])
+    assert ran.exit_code == 2
+    assert ran.stderr.endswith("no records yet\n")
+    assert ran.stdout == ""

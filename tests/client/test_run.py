@@ -55,6 +55,7 @@ def test_a_run_leaves_manifest_records_and_workspaces_and_prints_its_table(tmp_p
     assert (out / "server.log").read_text() == "a foreign server starts\n"
 
 
+@pytest.mark.slow
 def test_json_is_the_summary_and_nothing_else_on_stdout(tmp_path: Path) -> None:
     suite = counting(tmp_path / "suite", 1)
     ran = surefoot_run(
@@ -109,9 +110,10 @@ def test_the_same_seed_slips_in_the_same_places(tmp_path: Path) -> None:
     [
         (["SUITE", "--model", "gpt"], "no model 'gpt'; there are: scripted"),
         (["SUITE", "--model", "claude:x"], "not built yet"),
-        (["nowhere"], "nowhere/suite.yaml:1: there is no such file"),
-        (["SUITE", "--faults", "none.toml"], "none.toml:1: cannot be read"),
-        (["SUITE", "--faults", "ELSEWHERE"], "no sequence 'elsewhere'; there are: work"),
+        (["SUITE/work.yaml"], "a suite is a folder; did you mean "),
+        (["nowhere"], "nowhere: there is no such suite; shipped are: standard"),
+        (["SUITE", "--faults", "none.toml"], "none.toml: there is no such file"),
+        (["SUITE", "--faults", "ELSEWHERE"], "elsewhere.toml:4: no sequence 'elsewhere' in suite"),
         (["SUITE", "--out", "TAKEN"], "is not empty; expected a new directory, or --resume"),
         (["SUITE", "--", "server", "{database:x}"], "has no such database; it has: none"),
         (["SUITE", "--"], "after -- comes the command of the server"),
@@ -142,6 +144,7 @@ def test_bad_input_is_named_and_nothing_is_begun(
     names["OUT"] = str(tmp_path / "out")
     at = arguments.index("--") if "--" in arguments else len(arguments)
     whole = [*arguments[:at], *given_out, *arguments[at:]]
+    names["SUITE/work.yaml"] = str(suite / "work.yaml")
     ran = surefoot_run(*(names.get(each, each) for each in whole))
     assert ran.exit_code == 2, ran.output
     assert said in ran.stderr.replace("\n", " ")
@@ -163,8 +166,16 @@ def test_a_server_that_does_not_start_is_the_environments_fault(tmp_path: Path) 
     ran = surefoot_run(suite, "--model", "scripted", "--out", out, "--", "/nonexistent/server")
     assert ran.exit_code == 3
     assert "the server '/nonexistent/server' did not start" in ran.stderr
-    assert f"resume with: surefoot run --resume {out}" in ran.stderr
+    assert "resume with" not in ran.stderr
     assert ended(out) == [("work.scripted.r0.0", "interrupted")]
+
+
+def test_a_directory_that_cannot_be_made_is_the_environments_fault(tmp_path: Path) -> None:
+    suite = counting(tmp_path / "suite", 1)
+    out = suite / "work.yaml" / "run"
+    ran = surefoot_run(suite, "--out", out)
+    assert ran.exit_code == 3
+    assert f"cannot create the run directory {out}: Not a directory; pass --out DIR" in ran.stderr
 
 
 def test_placeholders_of_a_server_command_are_filled_in(tmp_path: Path) -> None:
@@ -226,6 +237,7 @@ def stuck(tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_so_and_is_resumed_under_the_next_number(
     tmp_path: Path, stuck: Path
 ) -> None:
@@ -233,10 +245,13 @@ def test_an_interrupted_run_says_so_and_is_resumed_under_the_next_number(
     options = ["--model", "scripted", "--out", out, "--concurrency", 1]
     process = start(stuck, *options, "--repeat", 2, "--", *FOREIGN)
     wait_for(out, '"tool":"sleep"', process)
+    second = surefoot_run("--resume", out)
+    assert second.exit_code == 2
+    assert f"this run is still going on (process {process.pid}); wait for it" in second.stderr
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"resume with: surefoot run --resume {out}" in stderr
+    assert f"resume with: {sys.executable} -m surefoot_cli run --resume {out}" in stderr
     assert "Traceback" not in stderr
     assert ended(out) == [("work.scripted.r0.0", "interrupted")]
 
@@ -266,7 +281,7 @@ def test_a_run_whose_driver_was_killed_is_resumed_and_keeps_what_had_ended(tmp_p
 
 def test_a_run_of_a_suite_that_has_changed_is_not_resumed(tmp_path: Path) -> None:
     suite, out = counting(tmp_path / "suite", 1), tmp_path / "run"
-    surefoot_run(suite, "--model", "scripted", "--out", out, "--", *FOREIGN)
+    surefoot_run(suite, "--model", "scripted", "--out", out, "--", "/nonexistent/server")
     work = suite / "work.yaml"
     changed = yaml.safe_load(work.read_text()) | {"title": "another work"}
     work.write_text(yaml.safe_dump(changed))

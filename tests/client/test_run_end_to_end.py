@@ -49,6 +49,7 @@ def one_sequence(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_one_sequence_passes_over_a_rough_connection_and_its_books_balance(
     tmp_path: Path, one_sequence: Path
 ) -> None:

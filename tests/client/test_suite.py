@@ -262,6 +262,7 @@ def test_any_text_anywhere_gives_a_suite_or_a_mistake_with_a_line(
     try:
         assert isinstance(load(tmp_path), Suite)
     except SuiteError as error:
+        assert error.line is not None
         assert error.line >= 1
 
 
@@ -292,8 +293,27 @@ def test_a_shipped_suite_is_found_by_name_and_any_other_by_path(tmp_path: Path) 
     assert find(str(tmp_path)) == tmp_path
     assert find(str(tmp_path / "suite.yaml")) == tmp_path
     for name in ("nonesuch", "../standard", str(tmp_path / "none")):
-        with pytest.raises(SuiteError, match="there is no such file"):
+        with pytest.raises(SuiteError) as raised:
             find(name)
+        assert str(raised.value).startswith(
+            f"{name}: there is no such suite; shipped are: standard"
+        )
+    with pytest.raises(SuiteError, match=r"suite\.yaml; shipped are: standard"):
+        find(str(tmp_path.parent))
+
+
+def test_a_file_given_for_a_suite_is_answered_with_its_folder(tmp_path: Path) -> None:
+    file = _suite(tmp_path) / "one.yaml"
+    with pytest.raises(SuiteError) as raised:
+        find(str(file))
+    assert str(raised.value) == f"{file}: a suite is a folder; did you mean {tmp_path}?"
+    (tmp_path / "empty").mkdir()
+    alone = tmp_path / "empty" / "alone.yaml"
+    alone.touch()
+    with pytest.raises(
+        SuiteError, match=r"alone\.yaml: a suite is a folder that holds suite\.yaml"
+    ):
+        find(str(alone))
 
 
 def test_a_fixture_is_laid_out_byte_for_byte(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def play(
         turns=turns,
         seed=1,
         server=server,
-        faults=FaultsEntry(name="faults.toml", content=faults),
+        faults=FaultsEntry(name="faults.toml", content=faults) if faults else None,
     )
     run = runs.create(order, tmp_path / "run")
     environment = {**os.environ, "SUREFOOT_ALLOW_FAULTS": "1"}
@@ -151,8 +151,8 @@ async def test_a_call_repeated_at_the_same_time_happens_once(tmp_path: Path) -> 
     ("slip", "cause", "sends"),
     [
         ("wrong_argument", "model.bad_arguments", 2),
-        ("unknown_tool", "model.unknown_tool", 2),
-        ("malformed_call", "model.malformed_call", 1),
+        pytest.param("unknown_tool", "model.unknown_tool", 2, marks=pytest.mark.slow),
+        pytest.param("malformed_call", "model.malformed_call", 1, marks=pytest.mark.slow),
     ],
 )
 async def test_a_slip_of_the_model_is_recovered_by_the_model(
@@ -168,6 +168,7 @@ async def test_a_slip_of_the_model_is_recovered_by_the_model(
         assert (each.cause, each.sends, each.proposals) == (cause, sends, 2)
 
 
+@pytest.mark.slow
 async def test_a_model_that_gives_up_breaks_the_trial_at_that_turn(tmp_path: Path) -> None:
     model = slipping(tmp_path, "unknown_tool", recovers=0.0)
     played = await play(tmp_path, mixed(tmp_path / "suite"), OWN, model=model)
@@ -178,6 +179,7 @@ async def test_a_model_that_gives_up_breaks_the_trial_at_that_turn(tmp_path: Pat
     assert [each.outcome for each in played.invocations] == ["failed"]
 
 
+@pytest.mark.slow
 async def test_a_server_killed_at_any_point_is_started_again_and_nothing_is_lost_or_doubled(
     tmp_path: Path,
 ) -> None:
@@ -195,6 +197,7 @@ async def test_a_server_killed_at_any_point_is_started_again_and_nothing_is_lost
     assert faulted == [1] * 4
 
 
+@pytest.mark.slow
 async def test_a_cut_pipe_while_reading_is_recovered_by_the_driver(tmp_path: Path) -> None:
     faults = fault("cut_pipe", 'tool = "read_file"\nevery = 1')
     played = await play(tmp_path, mixed(tmp_path / "suite"), OWN, faults=faults)
@@ -203,6 +206,7 @@ async def test_a_cut_pipe_while_reading_is_recovered_by_the_driver(tmp_path: Pat
     assert [each.tool for each in recovered] == ["read_file"]
 
 
+@pytest.mark.slow
 async def test_a_cut_pipe_while_writing_is_recovered_by_the_driver(tmp_path: Path) -> None:
     faults = fault("cut_pipe", 'tool = "execute_sql"\nevery = 1')
     played = await play(tmp_path, mixed(tmp_path / "suite"), OWN, faults=faults)
@@ -241,6 +245,7 @@ async def test_reading_whose_answers_are_all_lost_fails_and_is_not_in_doubt(
     assert [send.attempt for send in played.sends] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 async def test_a_keyed_effect_whose_answers_are_all_lost_is_in_doubt(tmp_path: Path) -> None:
     faults = fault("drop_answer", 'tool = "execute_sql"\nrate = 1.0')
     played = await play(tmp_path, mixed(tmp_path / "suite"), OWN, faults=faults)
@@ -280,6 +285,7 @@ async def test_a_trial_cut_to_its_first_turns_is_not_checked_for_the_final_state
     assert not played.of(Checked)
 
 
+@pytest.mark.slow
 async def test_a_server_killed_inside_a_command_leaves_the_trial_accounted(tmp_path: Path) -> None:
     faults = fault("kill_server", 'point = "after_effect"\ntool = "run_command"\ncall = 1')
     played = await play(tmp_path, mixed(tmp_path / "suite"), OWN, faults=faults)

@@ -36,4 +36,4 @@ def create(spec: str) -> ModelFactory:
             raise UnknownModel(str(error)) from error
     if kind in LATER:
         raise UnknownModel(f"models of {kind!r} are not built yet; there are: {there}")
-    raise UnknownModel(f"no model {spec!r}; there are: {there}")
+    raise UnknownModel(f"no model {spec!r}; there are: {there}; real models are not built yet")

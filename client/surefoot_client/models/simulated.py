@@ -26,6 +26,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from surefoot_client.document import first_of, say
 from surefoot_client.models.model import Generation, Mishap, OfferedTool, Proposal, ToolResult
 from surefoot_client.models.scripted import reference
 from surefoot_client.suite import Sequence as WorkSequence
@@ -116,10 +117,9 @@ def load_profile(name: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{name}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "profile"
-        message = first["msg"].removeprefix("Value error, ")
-        raise ProfileError(f"{name}: {where}: {message}") from error
+        # no lines: TOML's reader does not tell them
+        first = first_of(error, lambda _: 1)
+        raise ProfileError(f"{name}: {say(Profile, first)}") from error
 
 
 @dataclass(slots=True)
