@@ -118,7 +118,7 @@ class Executor:
         return await self._stack.__aexit__(kind, error, trace)
 
     async def execute(self, request: Request) -> Answer:
-        """Answer one request; every request gets a receipt, whatever becomes of it."""
+        """Answer one request, with a receipt as long as the journal can be written."""
         with bound_contextvars(key=request.key, tool=request.tool, attempt=request.sender_attempt):
             tool = self.registry.get(request.tool)
             if tool is None:

@@ -36,7 +36,25 @@ Written = Callable[[types.RequestId], None]
 """Told when the answer to a request was fully written to the pipe."""
 
 
-class MessageReader:
+class _Borrowed:
+    """A stream of the SDK's form whose pipe belongs to `stdio`: closing it releases nothing."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Nothing to release: the pipe belongs to `stdio`."""
+
+
+class MessageReader(_Borrowed):
     """The stream of messages that the SDK reads; answers by itself what is no message.
 
     Args:
@@ -120,22 +138,8 @@ class MessageReader:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Nothing to release: the pipe belongs to `stdio`."""
-
-
-class MessageWriter:
+class MessageWriter(_Borrowed):
     """The stream that the SDK writes messages to.
 
     Args:
@@ -171,20 +175,6 @@ class MessageWriter:
             await self._pipe.drain()
         except (ConnectionError, RuntimeError) as e:
             raise anyio.BrokenResourceError from e
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Nothing to release: the pipe belongs to `stdio`."""
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ from surefoot_client import models
 from surefoot_client.models.model import Mishap, Model, OfferedTool, Proposal, ToolResult
 from surefoot_client.models.scripted import reference
 from surefoot_client.models.simulated import Profile, Simulated, Slip, load_profile, shipped
-from surefoot_client.suite import Sequence, load
+from surefoot_client.stats import wilson
+from surefoot_client.suite import Sequence, find, load
 
 pytestmark = pytest.mark.anyio
 
@@ -203,3 +204,24 @@ def test_a_model_that_is_not_there_is_answered_with_those_that_are(spec: str, sa
     with pytest.raises(models.UnknownModel) as raised:
         models.create(spec)
     assert str(raised.value).startswith(said)
+
+
+@pytest.mark.parametrize("name", shipped())
+async def test_over_many_seeds_the_interval_covers_the_rate_that_a_profile_states(
+    name: str,
+) -> None:
+    """Guard: `Simulated._slip`; one seed cannot tell a biased simulation from bad luck."""
+    sequences = load(find("standard")).sequences
+    slips = load_profile(name)
+    seeds, covered = 60, 0
+    for seed in range(seeds):
+        proposed: list[Proposal] = []
+        for sequence in sequences:
+            model = simulated(sequence, slips, f"{seed}/{sequence.id}")
+            proposed += await first_proposals(model, sequence)
+        succeed = sum(each.slip in (None, Slip.REPEATED_CALL) for each in proposed)
+        interval = wilson(succeed, len(proposed))
+        assert interval is not None
+        covered += interval.low <= slips.first_attempt <= interval.high
+    # Of 60 intervals at 95 % fewer than 52 cover with a probability below 1 in 100.
+    assert covered >= 52
