@@ -61,7 +61,7 @@ class NoopApp(App):
 async def _serve(app: App) -> None:
     wire = divert()
     app.track_deliveries()
-    async with stdio(wire, app.written) as (reading, writing):
+    async with stdio(wire, app) as (reading, writing):
         await app.server.run(reading, writing, app.server.create_initialization_options())
 
 

@@ -107,15 +107,16 @@ async def _serve(app: "App") -> None:
     wire = divert()
     app.track_deliveries()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, tasks.cancel_scope)
-        async with stdio(wire, app.written) as (reading, writing):
+        tasks.start_soon(_end_on_signal, app, tasks.cancel_scope)
+        async with stdio(wire, app) as (reading, writing):
             options = app.server.create_initialization_options()
             await app.server.run(reading, writing, options)
         tasks.cancel_scope.cancel()
 
 
-async def _end_on_signal(scope: anyio.CancelScope) -> None:
-    """SIGTERM and SIGINT end the server in order: what runs is stopped and recorded."""
+async def _end_on_signal(app: "App", scope: anyio.CancelScope) -> None:
+    """SIGTERM and SIGINT end the server in order: what runs ends or is stopped, and is recorded."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
+            app.lost()
             scope.cancel()

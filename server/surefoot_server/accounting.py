@@ -15,9 +15,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from surefoot_server import digest
-from surefoot_server.journal.records import Reader
-from surefoot_server.journal.sqlite import Row, SqliteReader
-from surefoot_server.journal.states import Disposition, State
+from surefoot_server.journal.records import Reader, Row
+from surefoot_server.journal.sqlite import SqliteReader
+from surefoot_server.journal.states import Delivery, Disposition, State
 
 
 class Totals(BaseModel):
@@ -243,7 +243,7 @@ def _receipt_row(row: Row) -> ReceiptRow:
         code=_error_of(row)["code"],
         arguments_mac=row["arguments_mac"],
         answer_mac=row["answer_mac"],
-        delivered=row["delivered_at"] is not None,
+        delivered=row["delivery"] == Delivery.DELIVERED,
         received_at=row["received_at"],
     )
 

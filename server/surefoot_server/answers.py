@@ -1,13 +1,20 @@
 """The errors that the server itself answers with, as opposed to those of its tools."""
 
 import re
+import time
+from dataclasses import replace
 
 from pydantic import ValidationError
 
+from surefoot_server.journal.records import Entry
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool
 
+REPEAT_NOTE = (
+    "This is about an earlier call in the same words whose answer was not delivered; nothing ran"
+    " just now. To run it once more on purpose, call it with repeat: true."
+)
 SHOWN_PROBLEMS = 10
 """Problems of one call's arguments that are named."""
 
@@ -73,15 +80,52 @@ def server_died(applied: Applied) -> Error:
     return Error(Code.UNAVAILABLE, Origin.SERVER, applied, "the server died during this attempt")
 
 
-def in_doubt(known: str) -> Error:
-    """The error of a call of which nobody can tell whether its effect happened."""
+def in_doubt(known: str, name: str) -> Error:
+    """The error of a call of which nobody can tell whether its effect happened.
+
+    Args:
+        known: All that is known.
+        name: The call's key, or its id where it has none.
+    """
     return Error(
         Code.UNKNOWN,
         Origin.SERVER,
         Applied.UNKNOWN,
         f"in doubt: {known}. It is not run again by itself.",
-        hint="Look at what it may have done; to do it (again) on purpose, send it under a new key.",
+        hint="Look at what it may have done. To do it (again) on purpose, send it under a new key,"
+        " or without a key with repeat: true. Who knows what became of it can say so: surefoot"
+        f" journal resolve {name} happened|not-happened --reason '...'",
     )
+
+
+def result_gone(entry: Entry) -> Error:
+    """The error of a call that was done, and whose result is not kept any more."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.ended_at or entry.begun_at))
+    said = f" ({entry.resolved})" if entry.resolved else ""
+    return Error(
+        Code.FAILED_PRECONDITION,
+        Origin.CLIENT,
+        Applied.YES,
+        f"done at {at}{said}, result no longer kept",
+        hint="Do not send it again: look at the state that it left.",
+    )
+
+
+def too_late() -> Error:
+    """The error of a request whose deadline is over before anything began."""
+    return Error(
+        Code.DEADLINE_EXCEEDED,
+        Origin.CLIENT,
+        Applied.NO,
+        "the deadline of this request was over when it arrived",
+        hint="Send it again with a later deadline, under the same key.",
+    )
+
+
+def with_repeat_hint(error: Error) -> Error:
+    """The same error, for a caller without a key who may mean the call once more."""
+    said = f"{error.hint} {REPEAT_NOTE}" if error.hint else REPEAT_NOTE
+    return replace(error, hint=said)
 
 
 def journal_unavailable(reason: str, applied: Applied) -> Error:

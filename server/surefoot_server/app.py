@@ -3,6 +3,7 @@
 The only module of the server with MCP types, beside `stdio`. `build` wires a whole server.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,13 +19,23 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from surefoot_server import log
-from surefoot_server.call import Answer, KeyMalformed, Request, check_key, error_fields
+from surefoot_server.call import (
+    REPEAT,
+    Answer,
+    Connection,
+    KeyMalformed,
+    Request,
+    StoreArguments,
+    check_key,
+    error_fields,
+)
 from surefoot_server.config import Config
 from surefoot_server.executor import Executor
 from surefoot_server.failure_report import FailureReport
 from surefoot_server.faults import Faults
+from surefoot_server.journal.opening import open_journal
 from surefoot_server.journal.records import Journal
-from surefoot_server.journal.sqlite import SqliteJournal
+from surefoot_server.journal.states import Delivery
 from surefoot_server.policy import Policy
 from surefoot_tools import meta
 from surefoot_tools.database import database_tools
@@ -63,10 +74,15 @@ class App:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._tools = tools(config)
-        self._policy = Policy(read_only=config.read_only)
+        self._policy = Policy(
+            read_only=config.read_only, grace=config.grace, retention=config.retention
+        )
         self._executor: Executor | None = None
         self._journal: Journal | None = None
-        self._awaiting_delivery: dict[types.RequestId, str] | None = None
+        self._connection = Connection()
+        self._tracked = False
+        self._awaiting: dict[types.RequestId, str] = {}
+        self._cancelled: set[types.RequestId] = set()
         self.server: Server[Any] = Server(
             "surefoot",
             version=config.version,
@@ -82,7 +98,7 @@ class App:
     async def _lifespan(self, _server: Server[Any]) -> AsyncGenerator[None]:
         config = self._config
         async with AsyncExitStack() as stack:
-            journal = SqliteJournal(config.journal_path, version=config.version)
+            journal = open_journal(config.journal_place, state=config.state, version=config.version)
             stack.push_async_callback(anyio.to_thread.run_sync, journal.close)
             self._journal = journal
             self._executor = await stack.enter_async_context(
@@ -93,21 +109,47 @@ class App:
                     policy=self._policy,
                     faults=Faults(allowed=config.allow_faults),
                     random=Random(),  # noqa: S311 - jitter
+                    store=StoreArguments(config.store_arguments),
                 )
             )
             yield
 
     def track_deliveries(self) -> None:
-        """Expect the transport to tell `written` of every answer."""
-        self._awaiting_delivery = {}
+        """Expect the transport to tell what becomes of every answer, as a `stdio.Listener`.
+
+        Without it an answer counts as delivered when it is given to the transport.
+        """
+        self._tracked = True
 
     def written(self, request_id: types.RequestId) -> None:
         """The transport has fully written the answer to this request."""
-        if self._awaiting_delivery is None or self._journal is None:
-            return
-        receipt_id = self._awaiting_delivery.pop(request_id, None)
+        receipt_id = self._awaiting.pop(request_id, None)
+        late = request_id in self._cancelled
+        self._cancelled.discard(request_id)
         if receipt_id is not None:
-            self._journal.deliver(receipt_id, time.time())
+            self._deliver(receipt_id, Delivery.LOST if late else Delivery.DELIVERED)
+
+    def cancelled(self, request_id: types.RequestId) -> None:
+        """The client gave a request up; one that is being carried out is told by the SDK."""
+        if request_id in self._awaiting:
+            self._cancelled.add(request_id)
+
+    def lost(self) -> None:
+        """The connection is gone: nothing that is not written yet will be delivered."""
+        self._connection.lost = True
+        for receipt_id in self._awaiting.values():
+            self._deliver(receipt_id, Delivery.LOST)
+        self._awaiting.clear()
+
+    async def refused(self, message: str) -> None:
+        """The transport answered a line by itself that asked for a tool, and was no request."""
+        if self._executor is not None:
+            request = Request(tool="", arguments={}, connection=self._connection)
+            await self._executor.refuse_malformed(request, message)
+
+    def _deliver(self, receipt_id: str, delivery: Delivery) -> None:
+        if self._journal is not None and receipt_id:
+            self._journal.deliver(receipt_id, delivery, self._journal.now())
 
     @property
     def executor(self) -> Executor:
@@ -126,15 +168,19 @@ class App:
     async def _call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        request = _request(context, params.name, params.arguments)
+        request = replace(
+            _request(context, params.name, params.arguments), connection=self._connection
+        )
         try:
-            key = find_key(context.params or {})
-        except KeyMalformed as e:
+            key, deadline = find_key(context.params or {}), find_deadline(context.params or {})
+        except (KeyMalformed, DeadlineMalformed) as e:
             answer = await self.executor.refuse_malformed(request, str(e))
         else:
-            answer = await self.executor.execute(replace(request, key=key))
-        if self._awaiting_delivery is not None and context.request_id is not None:
-            self._awaiting_delivery[context.request_id] = answer.receipt_id
+            answer = await self.executor.execute(replace(request, key=key, deadline=deadline))
+        if not self._tracked or context.request_id is None:
+            self._deliver(answer.receipt_id, Delivery.DELIVERED)
+        elif answer.receipt_id:
+            self._awaiting[context.request_id] = answer.receipt_id
         return to_result(answer)
 
     async def _account_for_malformed(
@@ -180,14 +226,24 @@ def tools(config: Config) -> list[AnyTool]:
     return [tool for tool in every if tool.group in config.groups]
 
 
+_REPEAT_SCHEMA = {
+    "type": "boolean",
+    "default": False,
+    "description": "Run it once more on purpose, although the answer to an equal call was lost.",
+}
+
+
 def describe(tool: AnyTool) -> types.Tool:
     """A tool as MCP lists it."""
     safe = tool.effect is Effect.SAFE
+    schema = tool.Arguments.model_json_schema()
+    if not safe:
+        schema["properties"] = {**schema.get("properties", {}), REPEAT: _REPEAT_SCHEMA}
     return types.Tool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        input_schema=tool.Arguments.model_json_schema(),
+        input_schema=schema,
         output_schema=tool.Result.model_json_schema(mode="serialization"),
         annotations=types.ToolAnnotations(
             title=tool.title,
@@ -256,6 +312,26 @@ def find_key(params: Params) -> str | None:
     except KeyMalformed as e:
         _log.warning("ignored the host's tool-use id", reason=str(e))
         return None
+
+
+class DeadlineMalformed(ValueError):
+    """A deadline is no point in time."""
+
+
+def find_deadline(params: Params) -> float:
+    """When the caller stops waiting, on anyio's clock; `math.inf` where it does not say.
+
+    Raises:
+        DeadlineMalformed: what it says is no number of seconds.
+    """
+    at = _meta(params).get(meta.DEADLINE)
+    if at is None:
+        return math.inf
+    if not isinstance(at, int | float) or isinstance(at, bool) or not math.isfinite(at):
+        raise DeadlineMalformed(
+            f"{meta.DEADLINE} is {str(at)[:80]!r}; it is a number of seconds since the epoch"
+        )
+    return anyio.current_time() + at - time.time()
 
 
 def _meta(params: Params) -> Params:

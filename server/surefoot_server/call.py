@@ -1,9 +1,9 @@
 """A call as it comes in and as it is answered: its key and its fingerprint."""
 
 import json
+import math
 import re
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +15,7 @@ from surefoot_server.journal.states import Disposition
 from surefoot_server.redact import redact
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool
-from surefoot_tools.tool import Arguments, Report, report_nothing
+from surefoot_tools.tool import Arguments, Effect, Report, report_nothing
 
 KEY_FORMAT = re.compile(r"[A-Za-z0-9._:/-]{1,255}")
 
@@ -27,6 +27,26 @@ class KeySource(StrEnum):
     META = "meta"
     HOST = "host"
     NONE = "none"
+
+
+REPEAT = "repeat"
+"""The argument of every tool with an effect by which a caller without a key says: once more."""
+
+
+class StoreArguments(StrEnum):
+    """How much of the arguments the journal keeps (`--store-arguments`)."""
+
+    NONE = "none"
+    REDACTED = "redacted"
+    ALL = "all"
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """Where requests come from and their answers go."""
+
+    lost: bool = False
+    """It is gone: no answer can be delivered any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +62,9 @@ class Request:
     fault: str | None = None
     """Where this request asks the server to fail on purpose; see `faults`."""
     report: Report = report_nothing
+    connection: Connection = field(default_factory=Connection)
+    deadline: float = math.inf
+    """When its caller stops waiting, on anyio's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +104,12 @@ def check_key(key: object) -> str:
 
 
 def fingerprint(
-    secret: bytes, tool: str, version: int, arguments: dict[str, Any], roots: list[str]
+    secret: bytes,
+    tool: str,
+    version: int,
+    arguments: dict[str, Any],
+    roots: list[str],
+    target: str | None = None,
 ) -> str:
     """What a key is held to: the tool, its schema's major version, the arguments, the roots.
 
@@ -91,8 +119,10 @@ def fingerprint(
         version: Major version of its argument schema.
         arguments: Validated, with defaults.
         roots: Of this server: the same relative path in other roots is another call.
+        target: What the tool reaches outside of them: the same name of another database, likewise.
     """
-    return mac(secret, {"tool": tool, "version": version, "arguments": arguments, "roots": roots})
+    held = {"tool": tool, "version": version, "arguments": arguments, "roots": roots}
+    return mac(secret, held if target is None else held | {"target": target})
 
 
 def answer_mac(secret: bytes, outcome: Outcome) -> str:
@@ -119,39 +149,81 @@ def error_fields(error: Error) -> dict[str, Any]:
     }
 
 
-def new_call(
-    request: Request, tool: AnyTool, arguments: Arguments, secret: bytes, roots: list[str]
-) -> NewCall:
-    """The call that a request would begin; its evidence is taken later."""
-    print_of = fingerprint(
-        secret, tool.name, tool.version, arguments.model_dump(mode="json"), roots
-    )
-    return NewCall(
-        call_id=uuid7().hex,
-        principal=request.principal,
-        key=request.key,
-        tool=tool.name,
-        effect=tool.effect,
-        fingerprint=print_of,
-        arguments=json.dumps(redact(request.arguments)),
-        evidence={},
-        at=time.time(),
-    )
+@dataclass(frozen=True, slots=True)
+class Register:
+    """Makes the journal's rows of a request.
 
+    Args:
+        secret: The journal's own key.
+        roots: Of this server.
+        store: How much of the arguments is kept.
+    """
 
-def new_receipt(
-    request: Request, call_id: str | None, disposition: Disposition, secret: bytes
-) -> Receipt:
-    """The receipt of a request, before it is answered."""
-    return Receipt(
-        receipt_id=uuid7().hex,
-        call_id=call_id,
-        principal=request.principal,
-        client=request.client,
-        key=request.key,
-        tool=request.tool,
-        sender_attempt=request.sender_attempt,
-        disposition=disposition,
-        arguments_mac=mac(secret, request.arguments),
-        received_at=time.time(),
-    )
+    secret: bytes
+    roots: list[str]
+    store: StoreArguments = StoreArguments.REDACTED
+    scope: str = ""
+    """Digest of the roots."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scope", mac(self.secret, self.roots))
+
+    def new_call(
+        self, request: Request, tool: AnyTool, arguments: Arguments, *, repeated: bool, now: float
+    ) -> NewCall:
+        """The call that a request would begin; its evidence is taken later."""
+        print_of = None
+        if request.key is not None or tool.effect is not Effect.SAFE:
+            print_of = fingerprint(
+                self.secret,
+                tool.name,
+                tool.version,
+                arguments.model_dump(mode="json"),
+                self.roots,
+                tool.target(arguments),
+            )
+        return NewCall(
+            call_id=uuid7().hex,
+            principal=request.principal,
+            key=request.key,
+            tool=tool.name,
+            effect=tool.effect,
+            fingerprint=print_of,
+            scope=self.scope,
+            repeated=repeated,
+            arguments=self._stored(request.arguments),
+            evidence={},
+            at=now,
+        )
+
+    def _stored(self, arguments: dict[str, Any]) -> str:
+        match self.store:
+            case StoreArguments.NONE:
+                return "null"
+            case StoreArguments.ALL:
+                return json.dumps(arguments)
+            case StoreArguments.REDACTED:
+                return json.dumps(redact(arguments))
+
+    def new_receipt(
+        self,
+        request: Request,
+        call_id: str | None,
+        disposition: Disposition,
+        *,
+        now: float,
+        digest: bool = True,
+    ) -> Receipt:
+        """The receipt of a request, before it is answered; `digest`: with that of its arguments."""
+        return Receipt(
+            receipt_id=uuid7().hex,
+            call_id=call_id,
+            principal=request.principal,
+            client=request.client,
+            key=request.key,
+            tool=request.tool,
+            sender_attempt=request.sender_attempt,
+            disposition=disposition,
+            arguments_mac=mac(self.secret, request.arguments) if digest else None,
+            received_at=now,
+        )

@@ -8,6 +8,16 @@ from surefoot_tools.tool import Group
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is kept in the journal; seconds."""
+
+    results: float = 7 * 86400.0
+    """After its end a call is known to be done, but its result is not kept any more."""
+    keys: float = 90 * 86400.0
+    """After its end a call, its key and all about it are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that one server needs to know."""
 
@@ -17,8 +27,8 @@ class Config:
     """State directory: journal, locks. Never inside a root."""
     databases: tuple[str, ...] = ()
     """`NAME=URL`, each `?mode=rw` to be writable."""
-    journal: Path | None = None
-    """The journal file; by default `journal.db` in the state directory."""
+    journal: str | Path | None = None
+    """A file, or `postgresql://...`; by default `journal.db` in the state directory."""
     read_only: bool = False
     groups: frozenset[Group] = frozenset(Group)
     """Groups of tools on offer."""
@@ -26,11 +36,23 @@ class Config:
     """The server's own; commands see the harmless part of it."""
     ripgrep: str | None = None
     """Path of the `rg` program, if there is one."""
+    store_arguments: str = "redacted"
+    """How much of the arguments the journal keeps: none, redacted or all."""
+    grace: float = 30.0
+    """Seconds that a call whose connection or whose server is gone is kept for its key."""
+    retention: Retention = field(default_factory=Retention)
+    """How long results and keys are kept."""
     allow_faults: bool = False
     """Whether requests may ask for failures; for tests and measured runs only."""
     version: str = "0"
 
     @property
-    def journal_path(self) -> Path:
-        """Where the journal lies."""
+    def journal_place(self) -> str | Path:
+        """Where the journal lies: a file, or a URL."""
         return self.journal if self.journal is not None else self.state / "journal.db"
+
+    @property
+    def journal_path(self) -> Path:
+        """The journal's file; of one that is none, where its spool lies."""
+        place = self.journal_place
+        return self.state / "journal.db" if "://" in str(place) else Path(place)

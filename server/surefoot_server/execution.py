@@ -1,7 +1,7 @@
 """Carrying out one call: intent, attempts, outcome, each recorded before the next step.
 
 Before it: `executor`, which decides that something runs at all. What is done about a failed attempt
-is decided by `surefoot_tools.retry`; what became of an attempt that nobody saw end, by the tool.
+is decided by `surefoot_tools.retry`; what became of an attempt that nobody saw end, by `recovery`.
 """
 
 import time
@@ -12,31 +12,36 @@ from random import Random
 import anyio
 
 from surefoot_server import log
-from surefoot_server.answers import server_died
 from surefoot_server.call import Answer, answer_mac
 from surefoot_server.faults import Faults, Point
 from surefoot_server.journal.records import (
     Closing,
     Entry,
+    Fenced,
     Journal,
     JournalUnavailable,
     Standing,
 )
+from surefoot_server.journal.reserve import Spare, is_table_full
 from surefoot_server.journal.states import Disposition, State
 from surefoot_server.policy import Policy
-from surefoot_server.recovery import Orphans, settled, succeeded
+from surefoot_server.recovery import (
+    Found,
+    Orphans,
+    bug,
+    died,
+    interrupted,
+    look_at,
+    mine,
+    succeeded,
+)
 from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded
+from surefoot_tools.circuit import Circuit, Circuits
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import Registry
-from surefoot_tools.retry import AttemptFailed, Budget, decide, retrying
-from surefoot_tools.tool import (
-    Effect,
-    Evidence,
-    Happened,
-    NotBegun,
-    Result,
-)
+from surefoot_tools.retry import AttemptFailed, decide, retrying
+from surefoot_tools.tool import Effect, Evidence, Happened, NotBegun, Result
 
 _log = log.get("execution")
 
@@ -50,15 +55,21 @@ class Execution:
         registry: Registry,
         policy: Policy,
         faults: Faults,
-        budget: Budget,
         random: Random,
     ) -> None:
         self._journal = journal
+        self._registry = registry
         self._orphans = Orphans(journal, registry)
         self._policy = policy
         self._faults = faults
-        self._budget = budget
+        self._circuits = Circuits(time.monotonic)
+        self._spare = Spare()
         self._random = random
+        self._owed: dict[str, Closing] = {}
+
+    def close(self) -> None:
+        """Give up what is held in reserve."""
+        self._spare.close()
 
     async def begin(self, work: Work) -> Answer:
         """Carry out a new call.
@@ -135,33 +146,65 @@ class Execution:
     async def recover(self, work: Work, seen: Entry) -> Answer | None:
         """Find out what became of a call whose owner died, and end it or run it again.
 
-        None if another server was faster.
+        None if it stands elsewhere now, so that it is looked at again.
+
+        Raises:
+            Unsettled: nobody can tell just now.
         """
+        if seen.call_id in self._owed:
+            await shielded(self._pay(seen.call_id))
+            return None
         if work.tool.effect is Effect.VERIFIABLE:
             await self._orphans.settle(work.tool, seen)
-            return None  # it stands elsewhere now: look at it again
+            return None
         if not await self._journal.take_over(seen.standing):
             return None
         work.begun.set()
-        mine = replace(seen, owner=self._journal.instance)
         work.number = seen.attempts
+        here = mine(seen, self._journal)
         if work.tool.effect in (Effect.IDEMPOTENT, Effect.TRANSACTIONAL):
             work.doubt = work.tool.effect is Effect.TRANSACTIONAL
-            died = Outcome.failed(server_died(Applied.UNKNOWN))
-            return await self.again(work, mine, closing=died)
-        found = await work.tool.recover(seen.evidence)
-        if isinstance(found, NotBegun):
-            died = Outcome.failed(server_died(Applied.NO))
-            return await self.again(work, mine, closing=died)
-        outcome, text = settled(found)
-        happened = outcome.result is not None
-        disposition = Disposition.REPLAYED if happened else Disposition.IN_DOUBT
-        await self._finish(work, outcome)
-        mac = answer_mac(self._journal.secret, outcome)
-        await self._journal.record(
-            replace(work.receipt, disposition=disposition, answer_mac=mac, error=outcome.error)
-        )
-        return self._answer(work, outcome, text, disposition)
+            return await self.again(work, here, closing=died(Applied.UNKNOWN))
+        async with AsyncExitStack() as held:
+            work.context.held = held
+            try:
+                found = await look_at(work.tool, seen, work.context)
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await self._found(work, interrupted(seen, work.context))
+                raise
+            if not found.not_begun:
+                return await self._found(work, found)
+        return await self.again(work, here, closing=died(Applied.NO))
+
+    async def _found(self, work: Work, found: Found) -> Answer:
+        """Record what a look at a dead server's call found, and answer with it."""
+        if found.outcome.error is None or found.outcome.error.applied is not Applied.UNKNOWN:
+            disposition = Disposition.JOINED if found.adopted else Disposition.REPLAYED
+        else:
+            disposition = Disposition.IN_DOUBT
+        await self._finish(work, found.outcome)
+        digest = answer_mac(self._journal.secret, found.outcome)
+        receipt = replace(work.receipt, disposition=disposition, answer_mac=digest)
+        await self._journal.record(replace(receipt, error=found.outcome.error))
+        return self._answer(work, found.outcome, found.text, disposition)
+
+    async def settle(self, seen: Entry, begun: anyio.Event, adopted: anyio.Event) -> Answer | None:
+        """Record what became of a call whose server died, without being asked for it.
+
+        Args:
+            seen: The call.
+            begun: Set at once: the journal knows it.
+            adopted: Set when what is found still runs, and is waited for.
+        """
+        begun.set()
+        tool = self._registry.get(seen.tool)
+        if tool is None:
+            return None
+        found = await self._orphans.settle(tool, seen, adopted)
+        if found is None:
+            return None
+        return Answer(found.outcome, Disposition.RAN, "", found.text, seen.call_id, seen.attempts)
 
     async def _prepare(self, work: Work, held: AsyncExitStack) -> tuple[Evidence, Outcome | None]:
         """Evidence, or the outcome of a call that cannot be carried out."""
@@ -169,11 +212,15 @@ class Execution:
         if not work.durable:
             return {}, None
         try:
+            self._circuit(work).check()
             return await work.tool.prepare(work.arguments, work.context), None
         except ToolError as e:
             return {}, Outcome.failed(Error.of(e))
         except Exception as e:
-            return {}, Outcome.failed(self._bug(work, e, Applied.NO))
+            return {}, Outcome.failed(bug(work.tool, work.call.call_id, e, Applied.NO))
+
+    def _circuit(self, work: Work) -> Circuit:
+        return self._circuits.of(work.tool.target(work.arguments))
 
     async def _carry_out(self, work: Work, evidence: Evidence, refusal: Outcome | None) -> Answer:
         if refusal is not None:
@@ -194,16 +241,18 @@ class Execution:
 
     async def _attempts(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
         """Run until an attempt succeeds or `retry.decide` says that it is over."""
-        self._budget.deposit()
-        outcome, text = await self._attempt(work, evidence)
+        circuit = self._circuit(work)
+        circuit.budget.deposit()
+        outcome, text = await self._attempt(work, evidence, circuit)
         if outcome.error is None or not decide(outcome.error, work.tool.effect).again:
             return outcome, text  # tenacity costs 70 us, which nearly every call can do without
         try:
             async for attempt in retrying(
-                budget=self._budget,
+                budget=circuit.budget,
                 deadline=work.context.deadline,
                 random=self._random,
                 attempts=self._policy.attempts,
+                refuses=circuit.refuses,
             ):
                 with attempt:
                     if attempt.retry_state.attempt_number > 1:
@@ -212,7 +261,7 @@ class Execution:
                         refusal, evidence = await self._once_more(work, outcome, evidence)
                         if refusal is not None:
                             return refusal, ""
-                        outcome, text = await self._attempt(work, evidence)
+                        outcome, text = await self._attempt(work, evidence, circuit)
                     if outcome.error is not None:
                         raise AttemptFailed(outcome.error, work.tool.effect)
         except AttemptFailed:
@@ -225,34 +274,45 @@ class Execution:
         """Close the attempt that failed and begin the next, with evidence taken anew."""
         await work.context.held.aclose()
         fresh, refusal = await self._prepare(work, work.context.held)
-        seen = Standing(work.call.call_id, State.RUNNING, self._journal.instance)
+        seen = Standing(work.call.call_id, State.RUNNING, self._journal.owner)
         number = await shielded(
             self._journal.reopen(
                 seen, fresh, None, closing=self._closing(work, ended), durable=work.durable
             )
         )
-        if number is not None:
-            work.number = number
+        if number is None:
+            raise Fenced(f"call {work.call.call_id} has another owner by now")
+        work.number = number
         return refusal, fresh if refusal is None else evidence
 
-    async def _attempt(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
+    async def _attempt(
+        self, work: Work, evidence: Evidence, circuit: Circuit
+    ) -> tuple[Outcome, str]:
         try:
-            result: Result = await work.tool.run(work.arguments, evidence, work.context)
+            with circuit.attempt():
+                result: Result = await work.tool.run(work.arguments, evidence, work.context)
             return succeeded(result)
         except ToolError as e:
-            error = Error.of(e)
+            cause, error = e, Error.of(e)
             if e.applied is not Applied.UNKNOWN or work.tool.effect is not Effect.VERIFIABLE:
                 return Outcome.failed(error), ""
         except Exception as e:
+            applied = Applied.UNKNOWN if work.durable else Applied.NO
+            cause, error = e, bug(work.tool, work.call.call_id, e, applied)
             if not work.durable:
-                return Outcome.failed(self._bug(work, e, Applied.NO)), ""
-            error = self._bug(work, e, Applied.UNKNOWN)
-        return await self._look(work, evidence, error)
+                return Outcome.failed(error), ""
+        return await self._look(work, evidence, error, cause)
 
-    async def _look(self, work: Work, evidence: Evidence, error: Error) -> tuple[Outcome, str]:
+    async def _look(
+        self, work: Work, evidence: Evidence, error: Error, cause: BaseException | None = None
+    ) -> tuple[Outcome, str]:
         """Ask the tool what became of an effect that ended in `error`."""
         try:
-            found = await work.tool.recover(evidence)
+            if is_table_full(cause):
+                with self._spare.released():
+                    found = await work.tool.recover(evidence)
+            else:
+                found = await work.tool.recover(evidence)
         except ToolError:
             return Outcome.failed(error), ""
         if isinstance(found, NotBegun):
@@ -289,25 +349,36 @@ class Execution:
         if work.doubt and error is not None and error.applied is Applied.NO:
             outcome = Outcome.failed(replace(error, applied=Applied.UNKNOWN))
         closing = self._closing(work, outcome)
+        if work.spooled:
+            self._journal.finish_safe(closing)
+            return outcome
         for last in (False, True):
             try:
                 await shielded(self._journal.finish(closing, durable=work.durable and durable))
                 break
+            except Fenced:
+                raise
             except JournalUnavailable as e:
                 # Once more: a rolled-back group writes its pages anew, so this is no second fsync
                 # of pages that the first may have dropped.
                 if last:
                     _log.error("outcome not recorded", call=work.call.call_id, reason=str(e))
+                    self._owed[work.call.call_id] = closing
         return outcome
+
+    async def _pay(self, call_id: str) -> None:
+        """Record an outcome that the journal could not take before."""
+        await self._journal.finish(self._owed[call_id], durable=True)
+        del self._owed[call_id]
 
     def _closing(self, work: Work, outcome: Outcome) -> Closing:
         return Closing(
             call_id=work.call.call_id,
             number=work.number,
             outcome=outcome,
-            at=time.time(),
+            at=self._journal.now(),
             receipt_id=work.receipt.receipt_id,
-            answer_mac=answer_mac(self._journal.secret, outcome),
+            answer_mac=None if work.spooled else answer_mac(self._journal.secret, outcome),
             keep_result=work.durable,
         )
 
@@ -319,22 +390,12 @@ class Execution:
         disposition: Disposition = Disposition.RAN,
     ) -> Answer:
         return Answer(
-            outcome=outcome,
-            disposition=disposition,
-            receipt_id=work.receipt.receipt_id,
-            text=text,
+            outcome,
+            disposition,
+            work.receipt.receipt_id,
+            text,
             call_id=work.call.call_id,
             attempt=work.number,
-        )
-
-    def _bug(self, work: Work, error: Exception, applied: Applied) -> Error:
-        _log.error("bug in a tool", tool=work.tool.name, call=work.call.call_id, exc_info=error)
-        return Error(
-            Code.INTERNAL,
-            Origin.SERVER,
-            applied,
-            f"{work.tool.name} has a bug: {type(error).__name__}; the server's log has the trace",
-            hint="Please report it; the same call will fail again.",
         )
 
 

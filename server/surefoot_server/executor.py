@@ -1,68 +1,62 @@
 """The way of one call; read this first.
 
-    validate -> policy -> fingerprint -> key known? the answers table
+    validate -> policy -> fingerprint -> key known? the answers table (`journal.states`)
       -> tool.prepare -> Evidence -> intent committed -> tool.run -> outcome committed -> answer
 
-A call with an effect runs in a task of its own and not in its request's: several requests may wait
-for one run, and a request that goes away ends the run only when nobody else waits for it. This
-module knows nothing of MCP; `app` brings requests in and takes answers out. How a call is carried
-out, attempt by attempt, is in `execution`.
+This module knows nothing of MCP; `app` brings requests in and takes answers out. `runs` holds who
+waits for what, `doubt` what a call without a key must know of an equal one before it, `execution`
+how a call is carried out, attempt by attempt, and `recovery` what became of one whose server died.
 """
 
-import math
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
-import anyio.abc
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from surefoot_server import log
 from surefoot_server.answers import (
+    REPEAT_NOTE,
     invalid_arguments,
     journal_unavailable,
     key_conflict,
+    result_gone,
     run_stopped,
     still_running,
+    too_late,
     unknown_tool,
+    with_repeat_hint,
 )
-from surefoot_server.call import (
-    Answer,
-    Request,
-    answer_mac,
-    new_call,
-    new_receipt,
-)
+from surefoot_server.call import REPEAT, Answer, Register, Request, StoreArguments, answer_mac
+from surefoot_server.doubt import doubtful
 from surefoot_server.execution import Execution
 from surefoot_server.faults import Faults
-from surefoot_server.journal.records import Entry, Journal, JournalUnavailable, Receipt
-from surefoot_server.journal.states import Disposition, State
+from surefoot_server.housekeeping import Housekeeping
+from surefoot_server.journal.records import Earlier, Entry, Journal, JournalUnavailable, Receipt
+from surefoot_server.journal.states import Delivery, Disposition, Reply, Seen, State, reply
 from surefoot_server.policy import Policy
-from surefoot_server.work import KeyTaken, NothingBegun, Run, RunStopped, Work, shielded
+from surefoot_server.runs import Run, Runs, RunStopped
+from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.registry import AnyTool, Registry
-from surefoot_tools.retry import Budget, decide
+from surefoot_tools.retry import decide
 from surefoot_tools.tool import Arguments, Effect
 
 _log = log.get("executor")
 
-DRAIN = 5.0
-"""Seconds that calls have to end or be killed when the server ends."""
 LOOKS = 8
 """How often a call that others change under us is looked at anew before we give up."""
 FIRST_POLL, LAST_POLL = 0.02, 0.25
 """Seconds between looks at a call that another server carries out; SQLite cannot notify."""
 
-
 Step = Callable[[Work], Awaitable[Answer | None]]
-"""One row of the answers table; None when the call was changed by others meanwhile."""
+"""One way to answer; None when the call was changed by others meanwhile."""
 
 
 class Executor:
@@ -75,6 +69,7 @@ class Executor:
         policy: What is allowed.
         faults: Failures on purpose.
         random: Draws the jitter of retries.
+        store: How much of the arguments is kept.
     """
 
     def __init__(
@@ -86,21 +81,26 @@ class Executor:
         policy: Policy,
         faults: Faults,
         random: Random,
+        store: StoreArguments = StoreArguments.REDACTED,
     ) -> None:
         self.registry = registry
         self._journal = journal
-        self._roots = roots
         self._policy = policy
-        self._execution = Execution(
-            journal, registry, policy, faults, Budget(time.monotonic), random
-        )
-        self._runs: dict[tuple[str, str], Run] = {}
-        self._live: set[Run] = set()
+        self._register = Register(journal.secret, roots, store)
+        self._execution = Execution(journal, registry, policy, faults, random)
         self._stack = AsyncExitStack()
-        self._tasks: anyio.abc.TaskGroup
+        self._runs: Runs
+        self.housekeeping: Housekeeping
 
     async def __aenter__(self) -> Self:
-        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._runs = Runs(tasks, self._policy.grace)
+        self.housekeeping = Housekeeping(
+            self._journal, self._execution, self._runs, self._register.scope, self._policy
+        )
+        tasks.start_soon(self.housekeeping.go_on, name="housekeeping")
+        self._stack.callback(tasks.cancel_scope.cancel)
+        self._stack.callback(self._execution.close)
         return self
 
     async def __aexit__(
@@ -109,57 +109,49 @@ class Executor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN):
-            for run in list(self._live):
-                run.scope.cancel()
-            for run in list(self._live):
-                await run.done.wait()
-        self._tasks.cancel_scope.cancel()
+        await self._runs.drain()
         return await self._stack.__aexit__(kind, error, trace)
 
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
-        with bound_contextvars(key=request.key, tool=request.tool, attempt=request.sender_attempt):
-            tool = self.registry.get(request.tool)
-            if tool is None:
-                return await self._refuse(
-                    request, Disposition.INVALID, unknown_tool(request.tool, self.registry.names())
-                )
-            try:
-                arguments: Arguments = tool.Arguments.model_validate(request.arguments)
-            except ValidationError as e:
-                return await self._refuse(request, Disposition.INVALID, invalid_arguments(tool, e))
-            refusal = self._policy.refusal(tool)
-            if refusal is not None:
-                return await self._refuse(request, Disposition.DENIED, refusal)
-            try:
-                return await self._carry_out(request, tool, arguments)
-            except NothingBegun as e:
-                return _unrecorded(journal_unavailable(str(e), Applied.NO))
-            except JournalUnavailable as e:
-                safe = tool.effect is Effect.SAFE
-                applied = Applied.NO if safe else Applied.UNKNOWN
-                return _unrecorded(journal_unavailable(str(e), applied))
+        tool = self.registry.get(request.tool)
+        if tool is None:
+            error = unknown_tool(request.tool, self.registry.names())
+            return await self._refuse(request, Disposition.INVALID, error)
+        given, repeated = _without_repeat(tool, request.arguments)
+        try:
+            arguments: Arguments = tool.Arguments.model_validate(given)
+        except ValidationError as e:
+            return await self._refuse(request, Disposition.INVALID, invalid_arguments(tool, e))
+        refusal = self._policy.refusal(tool)
+        if refusal is None and anyio.current_time() >= request.deadline:
+            refusal = too_late()
+        if refusal is not None:
+            return await self._refuse(request, Disposition.DENIED, refusal)
+        try:
+            return await self._carry_out(request, tool, arguments, repeated)
+        except NothingBegun as e:
+            return _unrecorded(journal_unavailable(str(e), Applied.NO))
+        except JournalUnavailable as e:
+            safe = tool.effect is Effect.SAFE
+            applied = Applied.NO if safe else Applied.UNKNOWN
+            return _unrecorded(journal_unavailable(str(e), applied))
 
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
         """Answer a request that is no proper call, with a receipt."""
         error = Error(Code.INVALID_ARGUMENT, Origin.CLIENT, Applied.NO, message)
         return await self._refuse(request, Disposition.INVALID, error)
 
-    async def _carry_out(self, request: Request, tool: AnyTool, arguments: Arguments) -> Answer:
-        work = self._work(request, tool, arguments)
-        if tool.effect is Effect.SAFE:
-            if request.key is None:
-                return await self._execution.begin_safe(work)
-            return await self._looking(work, self._safe)
-        if request.key is None:
-            # No key: each request is a call of its own.
-            return await self._looking(work, self._begin)
-        return await self._looking(work, self._effectful)
-
-    async def _looking(
-        self, work: Work, step: Callable[[Work], Awaitable[Answer | None]]
+    async def _carry_out(
+        self, request: Request, tool: AnyTool, arguments: Arguments, repeated: bool
     ) -> Answer:
+        work = self._work(request, tool, arguments, repeated)
+        if work.spooled:
+            return await self._execution.begin_safe(work)
+        with bound_contextvars(key=request.key, tool=request.tool, attempt=request.sender_attempt):
+            return await self._looking(work, self._unkeyed if request.key is None else self._keyed)
+
+    async def _looking(self, work: Work, step: Step) -> Answer:
         """Take a step of the answers table; look again when others changed the call meanwhile."""
         for _ in range(LOOKS):
             answer = await step(work)
@@ -167,123 +159,125 @@ class Executor:
                 return answer
         raise JournalUnavailable(f"call {work.call.call_id} changes faster than it can be read")
 
-    async def _begin(self, work: Work) -> Answer | None:
+    async def _keyed(self, work: Work) -> Answer | None:
+        """A request with a key: what it finds, held against the answers table."""
+        run = self._runs.under(work.call.principal, work.call.key)
+        if run is not None and work.durable:
+            seen = Seen(known=True, same=run.fingerprint == work.call.fingerprint)
+            joins = reply(seen) is Reply.JOIN
+            return await (self._join(work, run) if joins else self._conflict(work))
+        entry = await self._journal.find(work.call.principal, work.call.key or "")
+        if entry is None:
+            return await self._run(work)
+        return await self._answer(work, entry, await self._see(work, entry))
+
+    async def _see(self, work: Work, entry: Entry) -> Seen:
+        # One of ours that no task carries out any more could not record its outcome.
+        mine = entry.owner == self._journal.owner
+        effect, error = work.tool.effect, entry.error
+        return Seen(
+            known=True,
+            same=entry.fingerprint == work.call.fingerprint,
+            effect=effect,
+            state=entry.state,
+            alive=not mine and await self._journal.alive(entry.owner),
+            again=error is not None and decide(error, effect).again,
+            expired=entry.expired,
+        )
+
+    async def _answer(self, work: Work, entry: Entry, seen: Seen) -> Answer | None:
+        """Do what the answers table says about a known call."""
+        known = _under(work, entry)
+        match reply(seen):
+            case Reply.RUN:
+                return await self._run(work)
+            case Reply.CONFLICT:
+                return await self._conflict(work)
+            case Reply.RUN_AGAIN:
+                if seen.effect is Effect.SAFE:
+                    return await self._execution.again(known, entry)
+                return await self._in_a_task(known, lambda it: self._execution.again(it, entry))
+            case Reply.JOIN:
+                return await self._join_elsewhere(known)
+            case Reply.RECOVER:
+                return await self._in_a_task(known, lambda it: self._execution.recover(it, entry))
+            case Reply.GONE:
+                gone = Outcome.failed(result_gone(entry))
+                return await self._replay(known, entry, Disposition.REPLAYED, gone)
+            case Reply.REPLAY:
+                return await self._replay(known, entry, Disposition.REPLAYED)
+            case Reply.EXPLAIN:
+                return await self._replay(known, entry, Disposition.IN_DOUBT)
+
+    async def _run(self, work: Work) -> Answer | None:
         try:
+            if not work.durable:
+                return await self._execution.begin(work)
             return await self._in_a_task(work, self._execution.begin)
         except KeyTaken:
             return None
 
-    async def _safe(self, work: Work) -> Answer | None:
-        """A known key of a safe call: run again, as the next attempt."""
-        entry = self._find(work)
-        if entry is None:
-            try:
-                return await self._execution.begin(work)
-            except KeyTaken:
-                return None
-        if entry.fingerprint != work.call.fingerprint:
-            return await self._conflict(work)
-        return await self._execution.again(_under(work, entry), entry)
+    async def _unkeyed(self, work: Work) -> Answer | None:
+        """A request without a key: a call of its own, unless an equal one's answer was lost."""
+        call = work.call
+        if not call.repeated and call.fingerprint is not None:
+            since = call.at - self._policy.doubt
+            doubt = await doubtful(self._journal, call.principal, call.fingerprint, since)
+            if doubt is not None:
+                return await self._in_doubt_of(work, doubt)
+        return await self._run(work)
 
-    async def _effectful(self, work: Work) -> Answer | None:
-        """The answers table of DESIGN.md, section 3, for calls with an effect; top down."""
-        key = (work.request.principal, work.call.key or "")
-        run = self._runs.get(key)
+    async def _in_doubt_of(self, work: Work, doubt: Earlier) -> Answer | None:
+        """The answer that an earlier equal call did not deliver."""
+        entry = doubt.entry
+        run = self._runs.of(entry.call_id)
         if run is not None:
-            if run.fingerprint != work.call.fingerprint:
-                return await self._conflict(work)
             return await self._join(work, run)
-        entry = self._find(work)
-        if entry is None:
-            return await self._begin(work)
-        if entry.fingerprint != work.call.fingerprint:
-            return await self._conflict(work)
-        known = _under(work, entry)
-        if entry.state is State.RUNNING:
-            # One of ours that no task carries out any more could not record its outcome.
-            if entry.owner != self._journal.instance and self._journal.alive(entry.owner):
-                return await self._join_elsewhere(known)
-            return await self._in_a_task(known, lambda it: self._execution.recover(it, entry))
-        # In doubt, too, `decide` lets a transaction run again: its inbox row finds what committed.
-        if entry.error is not None and decide(entry.error, work.tool.effect).again:
-            return await self._in_a_task(known, lambda it: self._execution.again(it, entry))
-        return await self._replay(known, entry)
+        seen = await self._see(work, entry)
+        answer = await self._answer(work, entry, replace(seen, again=False))
+        if answer is None or answer.disposition is Disposition.RAN:
+            return answer
+        return replace(answer, text=f"{answer.text}\n\n{REPEAT_NOTE}" if answer.text else "")
 
     async def _in_a_task(self, work: Work, step: Step) -> Answer | None:
-        run = Run(work.call.fingerprint, work.call.call_id, work.begun)
-        if work.call.key is not None:
-            self._runs[(work.call.principal, work.call.key)] = run
-        self._live.add(run)
-        self._tasks.start_soon(self._host, run, work, step, name=f"call {run.call_id}")
-        await self._wait(run)
+        call = work.call
+        name = None if call.key is None else (call.principal, call.key)
+        run = Run(call.call_id, name, call.fingerprint, work.begun)
+        self._runs.start(run, lambda: step(work))
         try:
-            return self._outcome_of(run)
+            await self._runs.wait(run, work.request.connection)
+        except anyio.get_cancelled_exc_class():
+            self._gone(work.receipt, work.request, run)
+            raise
+        try:
+            return run.outcome()
         except RunStopped:
             return _stopped(work.receipt)
 
-    async def _host(self, run: Run, work: Work, step: Step) -> None:
-        """The task in which a call runs."""
-        try:
-            with run.scope:
-                run.answer = await step(work)
-                run.ended = True
-        except Exception as e:
-            run.failure = e
-        finally:
-            run.known = run.begun.is_set()
-            run.begun.set()
-            self._live.discard(run)
-            if work.call.key is not None:
-                self._runs.pop((work.call.principal, work.call.key), None)
-            run.done.set()
-
-    async def _wait(
-        self, run: Run, receipt: Receipt | None = None, patience: float = math.inf
-    ) -> bool:
-        """Wait for the end of a run; the last one to go away takes the run with it.
-
-        Args:
-            run: What to wait for.
-            receipt: Of who joins; recorded once the call exists. Who joins counts from now on:
-                nobody else's going away may end the run meanwhile.
-            patience: Seconds; a caller whose patience ends has not gone away, its run goes on.
-
-        Returns:
-            Whether it ended.
-        """
-        run.waiters += 1
-        try:
-            with anyio.move_on_after(patience):
-                await run.begun.wait()
-                if receipt is not None and not run.done.is_set():
-                    await self._note(receipt)
-                await run.done.wait()
-            return run.done.is_set()
-        except anyio.get_cancelled_exc_class():
-            if run.waiters == 1:
-                run.scope.cancel()
-                # What became of it is recorded before this request is over.
-                with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN):
-                    await run.done.wait()
-            raise
-        finally:
-            run.waiters -= 1
-
-    @staticmethod
-    def _outcome_of(run: Run) -> Answer | None:
-        if run.failure is not None:
-            raise run.failure
-        if not run.ended:
-            raise RunStopped
-        return run.answer
+    def _gone(self, receipt: Receipt, request: Request, run: Run) -> None:
+        """Its request is cancelled, or its connection is gone: will the caller ever know?"""
+        stopped = run.done.is_set() and not run.ended and not request.connection.lost
+        delivery = Delivery.STOPPED if stopped else Delivery.LOST
+        self._journal.deliver(receipt.receipt_id, delivery, self._journal.now())
 
     async def _join(self, work: Work, run: Run) -> Answer | None:
         """Wait for a run that another request of this server began."""
         joined = replace(work.receipt, call_id=run.call_id, disposition=Disposition.JOINED)
-        if not await self._wait(run, joined, self._policy.join_wait):
-            return await self._give_up(joined)
+        patience = self._patience(work)
         try:
-            answer = self._outcome_of(run)
+            ended = await self._runs.wait(
+                run,
+                work.request.connection,
+                patience=patience,
+                note=lambda: self._note(joined),
+            )
+        except anyio.get_cancelled_exc_class():
+            self._gone(joined, work.request, run)
+            raise
+        if not ended:
+            return await self._give_up(joined, patience)
+        try:
+            answer = run.outcome()
         except KeyTaken:
             return None
         except RunStopped:
@@ -299,42 +293,51 @@ class Executor:
         """Wait for a call that another live server carries out."""
         joined = replace(work.receipt, disposition=Disposition.JOINED)
         await self._note(joined)
-        poll = FIRST_POLL
-        with anyio.move_on_after(self._policy.join_wait):
+        poll, patience = FIRST_POLL, self._patience(work)
+        with anyio.move_on_after(patience):
             while True:
                 await anyio.sleep(poll)
                 poll = min(LAST_POLL, poll * 1.5)
-                entry = self._find(work)
-                if entry is None or not self._journal.alive(entry.owner):
+                entry = await self._journal.look(work.call.call_id)
+                if entry is None:
                     return None
                 if entry.state is not State.RUNNING:
                     answer = _stored(work, entry, Disposition.JOINED)
                     await self._answered(joined, answer.outcome)
                     return answer
-        return await self._give_up(joined)
+                if not await self._journal.alive(entry.owner):
+                    return None
+        return await self._give_up(joined, patience)
 
-    async def _give_up(self, joined: Receipt) -> Answer:
-        error = still_running(joined.call_id or "", self._policy.join_wait)
-        outcome = Outcome.failed(error)
+    def _patience(self, work: Work) -> float:
+        """Seconds that this caller waits for somebody else's run."""
+        left = work.request.deadline - anyio.current_time()
+        return max(0.0, min(self._policy.join_wait, left))
+
+    async def _give_up(self, joined: Receipt, patience: float) -> Answer:
+        outcome = Outcome.failed(still_running(joined.call_id or "", patience))
         await self._answered(joined, outcome)
         return Answer(outcome, Disposition.JOINED, joined.receipt_id, call_id=joined.call_id)
 
-    async def _replay(self, work: Work, entry: Entry) -> Answer:
-        """The stored outcome; nothing runs."""
-        doubt = entry.state is State.IN_DOUBT
-        disposition = Disposition.IN_DOUBT if doubt else Disposition.REPLAYED
+    async def _replay(
+        self, work: Work, entry: Entry, disposition: Disposition, instead: Outcome | None = None
+    ) -> Answer:
+        """The stored outcome, or what is said `instead`; nothing runs."""
         answer = _stored(work, entry, disposition)
-        await self._answered(replace(work.receipt, disposition=disposition), answer.outcome)
-        return answer
+        outcome = instead or answer.outcome
+        if work.request.key is None and outcome.error is not None:
+            outcome = replace(outcome, error=with_repeat_hint(outcome.error))
+        await self._answered(replace(work.receipt, disposition=disposition), outcome)
+        return replace(answer, outcome=outcome)
 
     async def _conflict(self, work: Work) -> Answer:
-        return await self._refuse(
-            work.request, Disposition.CONFLICT, key_conflict(work.call.key or "")
-        )
+        error = key_conflict(work.call.key or "")
+        return await self._refuse(work.request, Disposition.CONFLICT, error)
 
     async def _refuse(self, request: Request, disposition: Disposition, error: Error) -> Answer:
         """Answer without a call: the key stays free."""
-        receipt = self._receipt(request, None, disposition)
+        now = self._journal.now()
+        receipt = self._register.new_receipt(request, None, disposition, now=now)
         outcome = Outcome.failed(error)
         await self._answered(receipt, outcome)
         return Answer(outcome, disposition, receipt.receipt_id)
@@ -350,16 +353,24 @@ class Executor:
         except JournalUnavailable as e:
             _log.error("receipt not recorded", receipt=receipt.receipt_id, reason=str(e))
 
-    def _find(self, work: Work) -> Entry | None:
-        return self._journal.find(work.call.principal, work.call.key or "")
-
-    def _work(self, request: Request, tool: AnyTool, arguments: Arguments) -> Work:
-        call = new_call(request, tool, arguments, self._journal.secret, self._roots)
-        receipt = self._receipt(request, call.call_id, Disposition.RAN)
+    def _work(self, request: Request, tool: AnyTool, arguments: Arguments, repeated: bool) -> Work:
+        now = self._journal.now()
+        call = self._register.new_call(request, tool, arguments, repeated=repeated, now=now)
+        digest = call.fingerprint is not None
+        receipt = self._register.new_receipt(
+            request, call.call_id, Disposition.RAN, now=now, digest=digest
+        )
         return Work(request, tool, arguments, call, receipt)
 
-    def _receipt(self, request: Request, call_id: str | None, disposition: Disposition) -> Receipt:
-        return new_receipt(request, call_id, disposition, self._journal.secret)
+
+def _without_repeat(tool: AnyTool, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The tool's own arguments, and whether the caller means the same once more.
+
+    What is not a boolean stays among the arguments, and is refused there by name.
+    """
+    if tool.effect is Effect.SAFE or not isinstance(given.get(REPEAT), bool):
+        return given, False
+    return {name: value for name, value in given.items() if name != REPEAT}, given[REPEAT]
 
 
 def _stopped(receipt: Receipt) -> Answer:
@@ -385,7 +396,7 @@ def _stored(work: Work, entry: Entry, disposition: Disposition) -> Answer:
 
 
 def _under(work: Work, entry: Entry) -> Work:
-    """The same request as work on the call that its key has named from its beginning."""
-    call = replace(work.call, call_id=entry.call_id, at=entry.begun_at)
+    """The same request as work on the call that it is about."""
+    call = replace(work.call, call_id=entry.call_id, key=entry.key, at=entry.begun_at)
     receipt = replace(work.receipt, call_id=entry.call_id)
     return Work(work.request, work.tool, work.arguments, call, receipt, entry.attempts)

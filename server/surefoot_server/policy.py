@@ -1,7 +1,8 @@
 """What is allowed and how often; the sandbox is the mechanism, this is the rule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from surefoot_server.config import Retention
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool
@@ -18,6 +19,13 @@ class Policy:
     """Attempts of one call in all."""
     join_wait: float = 45.0
     """Seconds that a second request with the same key waits for the first one's end."""
+    grace: float = 30.0
+    """Seconds that a call whose connection or whose server is gone is kept for its key."""
+    doubt: float = 900.0
+    """Seconds for which an answer that was not delivered keeps an equal call without a key from
+    running blindly."""
+    retention: Retention = field(default_factory=Retention)
+    """How long results and keys are kept."""
 
     def refusal(self, tool: AnyTool) -> Error | None:
         """Why this tool may not be called, or None."""

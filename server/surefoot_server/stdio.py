@@ -11,10 +11,10 @@ import os
 import re
 import stat
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import anyio
 import mcp_types as types
@@ -32,8 +32,25 @@ READ_CHUNK = 65536
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 
-Written = Callable[[types.RequestId], None]
-"""Told when the answer to a request was fully written to the pipe."""
+
+class Listener(Protocol):
+    """Told by the transport what becomes of answers."""
+
+    def written(self, request_id: types.RequestId) -> None:
+        """The answer to this request was fully written to the pipe."""
+        ...
+
+    def cancelled(self, request_id: types.RequestId) -> None:
+        """The client cancelled this request; told before the SDK is."""
+        ...
+
+    def lost(self) -> None:
+        """The other side is gone; told before the SDK is."""
+        ...
+
+    async def refused(self, message: str) -> None:
+        """A line that asked for a tool was no request, and was answered with an error."""
+        ...
 
 
 class _Borrowed:
@@ -60,15 +77,18 @@ class MessageReader(_Borrowed):
     Args:
         pipe: Where the lines come from.
         refuse: Writes an error for a line that is no message: id (or None), code, text.
+        listener: Told of cancels and of the end.
     """
 
     def __init__(
         self,
         pipe: asyncio.StreamReader,
-        refuse: "Callable[[types.RequestId | None, int, str], Any]",
+        refuse: Callable[[types.RequestId | None, int, str], Awaitable[None]],
+        listener: Listener,
     ) -> None:
         self._pipe = pipe
         self._refuse = refuse
+        self._listener = listener
         self._buffer = bytearray()
         self._searched = 0
         self._skipping = False
@@ -88,13 +108,23 @@ class MessageReader(_Borrowed):
             except ValidationError:
                 await self._refuse_line(line)
                 continue
+            if isinstance(message, types.JSONRPCNotification):
+                self._notice_cancel(message)
             return SessionMessage(message)
+
+    def _notice_cancel(self, message: types.JSONRPCNotification) -> None:
+        if message.method == "notifications/cancelled":
+            request_id = (message.params or {}).get("requestId")
+            if isinstance(request_id, str | int):
+                self._listener.cancelled(request_id)
 
     async def _refuse_line(self, line: bytes) -> None:
         request_id, is_json = top_level_id(line)
         code = INVALID_REQUEST if is_json else PARSE_ERROR
         text = "not a JSON-RPC 2.0 message" if is_json else "not valid JSON in UTF-8"
         _log.info("refused a line", size=len(line), code=code)
+        if request_id is not None and b'"tools/call"' in line:
+            await self._listener.refused(text)
         await self._refuse(request_id, code, text)
 
     async def _line(self) -> bytes:
@@ -117,6 +147,7 @@ class MessageReader(_Borrowed):
                 await self._too_long()
             data = await self._pipe.read(READ_CHUNK)
             if not data:
+                self._listener.lost()
                 raise anyio.EndOfStream
             self._buffer += data
 
@@ -144,12 +175,12 @@ class MessageWriter(_Borrowed):
 
     Args:
         pipe: Where the lines go; its buffer limit is 0, so that `drain` means written.
-        written: Told of each answer once it is written.
+        listener: Told of each answer once it is written, and when no more can be.
     """
 
-    def __init__(self, pipe: asyncio.StreamWriter, written: Written) -> None:
+    def __init__(self, pipe: asyncio.StreamWriter, listener: Listener) -> None:
         self._pipe = pipe
-        self._written = written
+        self._listener = listener
 
     async def send(self, item: SessionMessage) -> None:
         """Write one message as one line.
@@ -161,7 +192,7 @@ class MessageWriter(_Borrowed):
         text = message.model_dump_json(by_alias=True, exclude_unset=True)
         await self._write(text.encode() + b"\n")
         if isinstance(message, types.JSONRPCResponse):
-            self._written(message.id)
+            self._listener.written(message.id)
 
     async def refuse(self, request_id: types.RequestId | None, code: int, text: str) -> None:
         """Answer a line that is no message; without an id JSON-RPC asks for null."""
@@ -174,18 +205,19 @@ class MessageWriter(_Borrowed):
             self._pipe.write(line)
             await self._pipe.drain()
         except (ConnectionError, RuntimeError) as e:
+            self._listener.lost()
             raise anyio.BrokenResourceError from e
 
 
 @asynccontextmanager
 async def stdio(
-    descriptors: tuple[int, int], written: Written
+    descriptors: tuple[int, int], listener: Listener
 ) -> AsyncGenerator[tuple[MessageReader, MessageWriter]]:
     """Serve over two file descriptors that `divert` has set aside.
 
     Args:
         descriptors: To read from and to write to.
-        written: Told of each answer once it is fully written.
+        listener: Told what becomes of answers.
 
     Raises:
         OSError: the one to write to is neither pipe, socket nor terminal.
@@ -209,9 +241,9 @@ async def stdio(
         lambda: asyncio.streams.FlowControlMixin(loop), target
     )
     write_transport.set_write_buffer_limits(high=0)
-    writer = MessageWriter(asyncio.StreamWriter(write_transport, protocol, None, loop), written)
+    writer = MessageWriter(asyncio.StreamWriter(write_transport, protocol, None, loop), listener)
     try:
-        yield MessageReader(incoming, writer.refuse), writer
+        yield MessageReader(incoming, writer.refuse, listener), writer
     finally:
         closing.close()
         write_transport.close()

@@ -1,20 +1,15 @@
-"""A call to be carried out, and a run of it that requests wait for; what can end both early."""
+"""A call to be carried out, for the request that brought it."""
 
-import math
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
 
-from surefoot_server.call import Answer, Request
+from surefoot_server.call import Request
 from surefoot_server.journal.records import JournalUnavailable, NewCall, Receipt
 from surefoot_tools.registry import AnyTool
 from surefoot_tools.tool import Arguments, Context, Effect
-
-
-class RunStopped(Exception):
-    """The run that a request waited for was stopped by somebody else."""
 
 
 class KeyTaken(Exception):
@@ -23,6 +18,15 @@ class KeyTaken(Exception):
 
 class NothingBegun(JournalUnavailable):
     """The intent could not be recorded, so nothing was done."""
+
+
+class Unsettled(JournalUnavailable):
+    """What became of an effect cannot be found out just now; the call stays as it is."""
+
+
+def effect_key(principal: str, key: str | None, call_id: str) -> str:
+    """What names a call in the books of its target: its key, or its id where it has none."""
+    return call_id if key is None else f"{principal}/{key}"
 
 
 @dataclass(slots=True)
@@ -44,20 +48,23 @@ class Work:
     context: Context = field(init=False)
 
     def __post_init__(self) -> None:
-        request = self.request
+        call = self.call
         self.context = Context(
-            call_id=self.call.call_id,
-            effect_key=self.call.call_id
-            if request.key is None
-            else f"{request.principal}/{request.key}",
-            deadline=math.inf,
-            report=request.report,
+            call_id=call.call_id,
+            effect_key=effect_key(call.principal, call.key, call.call_id),
+            deadline=self.request.deadline,
+            report=self.request.report,
         )
 
     @property
     def durable(self) -> bool:
         """Whether its records are flushed: those of calls with an effect."""
         return self.tool.effect is not Effect.SAFE
+
+    @property
+    def spooled(self) -> bool:
+        """Whether its records need not wait for a commit: those of safe calls without a key."""
+        return self.tool.effect is Effect.SAFE and self.call.key is None
 
 
 T = TypeVar("T")
@@ -68,22 +75,3 @@ async def shielded(step: Awaitable[T]) -> T:
     with anyio.CancelScope(shield=True):
         return await step
     raise AssertionError("nothing cancels this scope")
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """A call that is being carried out, and how many requests wait for it."""
-
-    fingerprint: str
-    call_id: str
-    begun: anyio.Event
-    """Set once the journal knows the call, or never will."""
-    known: bool = False
-    """Whether it does."""
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    done: anyio.Event = field(default_factory=anyio.Event)
-    waiters: int = 0
-    ended: bool = False
-    """Whether it came to its own end; not so when it was cancelled."""
-    answer: Answer | None = None
-    failure: Exception | None = None

@@ -51,10 +51,13 @@ def _of_receipts(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[st
         if receipt.disposition in OF_NO_CALL:
             continue
         call = calls.get(receipt.call_id or "")
-        if call is None or (call.key, call.tool) != (receipt.key, receipt.tool):
+        # Without a key it may be told of an earlier call in the same words, which may have one.
+        keys = {None, call.key} if call is not None else set[str | None]()
+        if call is None or receipt.key not in keys or call.tool != receipt.tool:
             found.append(f"{name} is of {call}")
             continue
-        if receipt.delivered and receipt.answer_mac is None:
+        digested = receipt.key is not None or call.effect != "safe"
+        if digested and receipt.delivered and receipt.answer_mac is None:
             found.append(f"{name} was delivered, but nobody knows what")
         if receipt.answer_mac is not None and receipt.code is None:
             answers[call.call_id].add(receipt.answer_mac)

@@ -4,6 +4,9 @@ IDEMPOTENCY_KEY = "dev.surefoot/idempotencyKey"
 """Request: the caller's name for this intent."""
 ATTEMPT = "dev.surefoot/attempt"
 """Request: the sender's attempt number, from 1."""
+DEADLINE = "dev.surefoot/deadline"
+"""Request: when the caller stops waiting, in seconds since the epoch. It bounds everything that is
+done for the request: waiting for others, retries, a command's own time."""
 FAULT = "dev.surefoot/fault"
 """Request: where the server should fail on purpose, e.g. `kill:after_effect`; obeyed only by a
 server that was started to be tested."""

@@ -1,8 +1,9 @@
 """Whether an attempt may be repeated, and the one place that makes tenacity retries.
 
 tenacity's defaults retry every exception, bugs included, for ever and without a wait; so nobody
-else builds one. An attempt may be repeated only if its effect is safe or idempotent, or it provably
-did not happen, and its error says that another try makes sense.
+else builds one. An attempt may be repeated only if its effect is safe or idempotent, or the
+database knows what was committed, or it provably did not happen; and if its error says that another
+try makes sense. After it: `circuit.py`, which stops asking a target that keeps failing.
 
 Example:
     ```python
@@ -18,7 +19,7 @@ from enum import StrEnum
 from random import Random
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState
 
 from surefoot_tools.errors import Applied, Code
 from surefoot_tools.outcome import Error
@@ -29,11 +30,10 @@ BASE_WAIT = 0.1
 MAX_WAIT = 5.0
 """Seconds; no drawn wait is longer."""
 MAX_RETRY_AFTER = 60.0
-"""Seconds; a longer `retry_after` is final: whoever asked had better do something else."""
+"""Seconds; a longer `retry_after` is not sat out: the error goes back to the caller, who may come
+again with the same key."""
 MAX_ATTEMPTS = 4
 """Attempts in all, the first one included."""
-
-REPEATABLE_EFFECTS = frozenset({Effect.SAFE, Effect.IDEMPOTENT})
 
 
 class Next(StrEnum):
@@ -51,11 +51,65 @@ class Decision:
 
     next: Next
     wait: float = 0.0
+    """Seconds that the error asked for; jitter comes on top."""
 
     @property
     def again(self) -> bool:
-        """Whether another attempt is allowed."""
+        """Whether another attempt is allowed, by us now or by whoever sends the key later."""
         return self.next in (Next.NOW, Next.LATER)
+
+
+class Says(StrEnum):
+    """What a rule looks for in an error."""
+
+    ANYTHING = "anything"
+    DATA_LOSS = "DATA_LOSS"
+    NO_WAIT = "`retry_after` 0"
+    WAIT = "`retry_after`"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+_SAYS: dict[Says, Callable[[Error], bool]] = {
+    Says.ANYTHING: lambda error: True,
+    Says.DATA_LOSS: lambda error: error.code is Code.DATA_LOSS,
+    Says.NO_WAIT: lambda error: error.retry_after is not None and error.retry_after <= 0,
+    Says.WAIT: lambda error: error.retry_after is not None and error.retry_after > 0,
+    Says.UNAVAILABLE: lambda error: error.code is Code.UNAVAILABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: what it asks of an error and an effect, and what it decides."""
+
+    applied: frozenset[Applied]
+    effects: frozenset[Effect]
+    says: Says
+    next: Next
+
+
+_ANY_APPLIED = frozenset(Applied)
+_ANY_EFFECT = frozenset(Effect)
+_YES = frozenset({Applied.YES})
+_UNKNOWN = frozenset({Applied.UNKNOWN})
+
+RULES: tuple[Rule, ...] = (
+    Rule(_YES, _ANY_EFFECT, Says.ANYTHING, Next.FINAL),
+    Rule(_UNKNOWN, _ANY_EFFECT - {Effect.SAFE}, Says.DATA_LOSS, Next.IN_DOUBT),
+    Rule(_ANY_APPLIED, _ANY_EFFECT, Says.DATA_LOSS, Next.FINAL),
+    Rule(
+        _UNKNOWN,
+        frozenset({Effect.VERIFIABLE, Effect.AT_MOST_ONCE}),
+        Says.ANYTHING,
+        Next.IN_DOUBT,
+    ),
+    Rule(_ANY_APPLIED, _ANY_EFFECT, Says.NO_WAIT, Next.NOW),
+    Rule(_ANY_APPLIED, _ANY_EFFECT, Says.WAIT, Next.LATER),
+    Rule(_ANY_APPLIED, _ANY_EFFECT, Says.UNAVAILABLE, Next.LATER),
+    Rule(_UNKNOWN, frozenset({Effect.TRANSACTIONAL}), Says.ANYTHING, Next.LATER),
+    Rule(_ANY_APPLIED, _ANY_EFFECT, Says.ANYTHING, Next.FINAL),
+)
+"""The retry table, first match wins; `decide` shows it. The last row matches whatever is left."""
 
 
 def decide(error: Error, effect: Effect) -> Decision:
@@ -63,29 +117,29 @@ def decide(error: Error, effect: Effect) -> Decision:
 
     | effect happened | effect | error says | decision |
     |---|---|---|---|
-    | yes | any | | final |
-    | unknown | verifiable, at most once | | in doubt |
-    | unknown | transactional | | now: the inbox row finds what was committed |
-    | no, or repeatable | any | `retry_after` | now at 0 s, later up to 60 s, final beyond |
-    | no, or repeatable | any | UNAVAILABLE | later, drawn |
-    | no, or repeatable | any | any other | final |
+    | yes | any | anything | final |
+    | unknown | any but safe | DATA_LOSS | in doubt |
+    | any | any | DATA_LOSS | final |
+    | unknown | verifiable, at most once | anything | in doubt |
+    | any | any | `retry_after` 0 | now |
+    | any | any | `retry_after` | later |
+    | any | any | UNAVAILABLE | later |
+    | unknown | transactional | anything | later |
+    | any | any | anything | final |
 
-    `retry_after` plays the part of google.rpc.RetryInfo (AIP-193): whoever raised the error knows
-    that the same arguments may work then. UNAVAILABLE is the one code that clients retry without
-    it (gRPC status codes).
+    DATA_LOSS stands for a failed fsync, too, and the next fsync may well succeed and prove nothing
+    (P. Rebello et al., 'Can Applications Recover from fsync Failures?', USENIX ATC 2020), so that
+    no other word of the error counts. A transaction whose COMMIT nobody saw end may run again: its
+    inbox row finds what was committed. `retry_after` plays the part of google.rpc.RetryInfo
+    (AIP-193): whoever raised the error knows that the same arguments may work then; one that is not
+    a number says nothing. UNAVAILABLE is the one code that clients retry without it (gRPC status
+    codes).
     """
-    if error.applied is Applied.YES:
-        return Decision(Next.FINAL)
-    if error.applied is Applied.UNKNOWN and effect not in REPEATABLE_EFFECTS:
-        transactional = effect is Effect.TRANSACTIONAL
-        return Decision(Next.NOW if transactional else Next.IN_DOUBT)
-    if error.retry_after is not None:
-        if error.retry_after > MAX_RETRY_AFTER:
-            return Decision(Next.FINAL)
-        return Decision(Next.LATER if error.retry_after > 0 else Next.NOW, error.retry_after)
-    if error.code is Code.UNAVAILABLE:
-        return Decision(Next.LATER)
-    return Decision(Next.FINAL)
+    for rule in RULES:
+        if error.applied in rule.applied and effect in rule.effects and _SAYS[rule.says](error):
+            asked = rule.next is Next.LATER and _SAYS[Says.WAIT](error)
+            return Decision(rule.next, error.retry_after or 0.0 if asked else 0.0)
+    raise AssertionError("the last rule matches everything")
 
 
 class AttemptFailed(Exception):
@@ -148,38 +202,48 @@ def retrying(
     random: Random,
     clock: Callable[[], float] = anyio.current_time,
     attempts: int = MAX_ATTEMPTS,
+    refuses: Callable[[], bool] = lambda: False,
 ) -> AsyncRetrying:
     """A tenacity retry that asks `decide`: only `AttemptFailed` is retried, the last re-raised.
 
-    Waits are `retry_after` where the error has one, else drawn from [0, min(5, 0.1 * 2^n)) seconds
-    (full jitter: M. Brooker, 'Exponential Backoff And Jitter', AWS Architecture Blog, 2015).
+    The nth wait is `retry_after` where the error has one, and on top of it a draw from
+    [0, min(5, 0.1 * 2^(n-1))) seconds, so that those who were told the same do not come back
+    together (full jitter: M. Brooker, 'Exponential Backoff And Jitter', AWS Architecture Blog,
+    2015). 'Now' waits for nothing.
 
     Args:
         budget: Shared by everything that talks to one target.
-        deadline: Seconds on `clock`; no wait may end after it. `math.inf` for none.
+        deadline: Seconds on `clock`; no attempt begins at or after it. `math.inf` for none.
         random: Draws the jitter.
         clock: Monotonic seconds.
         attempts: Attempts in all.
+        refuses: Whether the target's circuit would refuse another attempt (`Circuit.refuses`);
+            then the last error goes back at once.
     """
 
     def wait(state: RetryCallState) -> float:
-        failure = _failure(state)
-        if failure is not None and failure.error.retry_after is not None:
-            return failure.decision.wait
-        return random.uniform(0.0, min(MAX_WAIT, BASE_WAIT * 2 ** (state.attempt_number - 1)))
+        decision = _failure(state).decision
+        if decision.next is Next.NOW:
+            return 0.0
+        drawn = random.uniform(0.0, min(MAX_WAIT, BASE_WAIT * 2 ** (state.attempt_number - 1)))
+        return decision.wait + drawn
 
     def stop(state: RetryCallState) -> bool:
-        if stop_after_attempt(attempts)(state):
+        if state.attempt_number >= attempts or _failure(state).decision.wait > MAX_RETRY_AFTER:
             return True
-        return clock() + state.upcoming_sleep > deadline or not budget.withdraw()
+        if clock() + state.upcoming_sleep >= deadline or refuses():
+            return True
+        return not budget.withdraw()  # last: what does not happen costs nothing
 
     def again(state: RetryCallState) -> bool:
-        failure = _failure(state)
-        return failure is not None and failure.decision.again
+        error = state.outcome.exception() if state.outcome is not None else None
+        return isinstance(error, AttemptFailed) and error.decision.again
 
     return AsyncRetrying(wait=wait, stop=stop, retry=again, reraise=True, sleep=anyio.sleep)
 
 
-def _failure(state: RetryCallState) -> AttemptFailed | None:
+def _failure(state: RetryCallState) -> AttemptFailed:
+    """What tenacity asks about; it waits and stops only after what `again` has let through."""
     error = state.outcome.exception() if state.outcome is not None else None
-    return error if isinstance(error, AttemptFailed) else None
+    assert isinstance(error, AttemptFailed)  # noqa: S101
+    return error

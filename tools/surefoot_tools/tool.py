@@ -109,9 +109,12 @@ class NotBegun:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Recovery found the effect still going on."""
+    """Recovery found the effect still going on; whoever asked may adopt it."""
 
     handle: str
+    """What it is, for people: a process id or a job's name."""
+    attend: "Callable[[Context], Awaitable[Result]]"
+    """Adopts it: waits for its end as `run` would have, with the same errors; cancelling ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,14 @@ class Tool(ABC, Generic[A, R]):
 
     Arguments: ClassVar[type[Arguments]]
     Result: ClassVar[type[Result]]
+
+    def target(self, arguments: A) -> str | None:
+        """What outside of the roots a call goes to, such as a database's place without passwords.
+
+        Part of the fingerprint, since the same name may be given to another place; calls to one
+        target share a circuit and a retry budget. None: there is no such thing.
+        """
+        return None
 
     async def prepare(self, arguments: A, context: Context) -> Evidence:
         """Read what recovery will need; changes nothing. Locks go to `context.held`.

@@ -22,11 +22,19 @@ class Owner:
         self.instance = instance
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Not inheritable, or a command left behind would keep its dead server 'alive'.
-        self._descriptor = os.open(
-            self._path(instance), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._descriptor = self._lock()
+
+    def _lock(self) -> int:
+        """Make and lock the file; once more if another process cleared it away meanwhile."""
+        path = self._path(self.instance)
+        while True:
+            # Not inheritable, or a command left behind would keep its dead server 'alive'.
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+            os.close(descriptor)
 
     def _path(self, instance: str) -> Path:
         return self._directory / f"{instance}.lock"
@@ -47,6 +55,19 @@ class Owner:
             return False
         finally:
             os.close(descriptor)
+
+    def clear(self, path: Path) -> None:
+        """Remove the lock file of a process that died; removed under its lock, see `_lock`."""
+        if path.stem == self.instance:
+            return
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Stop being alive; the file goes, so that ended servers leave nothing behind."""

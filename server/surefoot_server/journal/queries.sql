@@ -1,32 +1,52 @@
 -- name: find_key
 -- The call that a principal's key names.
 SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
-FROM call c WHERE principal = ? AND key = ?;
-
--- name: running_verifiable
--- Calls that nobody has ended and whose traces the state itself keeps.
-SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
-FROM call c WHERE state = 'running' AND effect = 'verifiable';
+FROM call c WHERE principal = :principal AND key = :key;
 
 -- name: find_call
 -- One call by its id.
 SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
-FROM call c WHERE call_id = ?;
+FROM call c WHERE call_id = :call_id;
+
+-- name: find_named
+-- Calls that a key or a call id names, whoever the principal is.
+SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
+FROM call c WHERE key = :name OR call_id = :name ORDER BY begun_at, call_id;
+
+-- name: find_equal
+-- Calls with an effect that were asked for in the same words, newest first.
+SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
+FROM call c
+WHERE effect <> 'safe' AND fingerprint = :fingerprint AND principal = :principal AND begun_at >= :since
+ORDER BY begun_at DESC, call_id DESC LIMIT 64;
+
+-- name: find_running
+-- Calls that nobody has ended, oldest first.
+SELECT c.*, (SELECT max(number) FROM attempt a WHERE a.call_id = c.call_id) AS attempts
+FROM call c WHERE state = 'running' AND owner <> :owner ORDER BY begun_at, call_id;
+
+-- name: call_receipts
+-- What became of the answers of a call.
+SELECT receipt_id, instance, disposition, delivery FROM receipt WHERE call_id = :call_id;
 
 -- name: insert_call
 -- Begin a call, unless its key is taken.
-INSERT INTO call (call_id, principal, key, tool, effect, fingerprint, arguments, state, owner, evidence, begun_at)
-VALUES (:call_id, :principal, :key, :tool, :effect, :fingerprint, :arguments, 'running', :owner, :evidence, :at)
-ON CONFLICT (principal, key) WHERE key IS NOT NULL DO NOTHING
-RETURNING call_id;
+INSERT INTO call (call_id, principal, key, tool, effect, fingerprint, scope, repeated, arguments, state, owner,
+                  evidence, begun_at)
+VALUES (:call_id, :principal, :key, :tool, :effect, :fingerprint, :scope, :repeated, :arguments, 'running', :owner,
+        :evidence, :at)
+ON CONFLICT DO NOTHING
+RETURNING *;
 
 -- name: insert_attempt
 -- Begin an attempt.
-INSERT INTO attempt (call_id, number, owner, state, begun_at) VALUES (?, ?, ?, 'running', ?);
+INSERT INTO attempt (call_id, number, owner, state, begun_at)
+VALUES (:call_id, :number, :owner, 'running', :at)
+RETURNING *;
 
 -- name: last_attempt
 -- The number of a call's last attempt.
-SELECT max(number) AS number FROM attempt WHERE call_id = ?;
+SELECT max(number) AS number FROM attempt WHERE call_id = :call_id;
 
 -- name: insert_receipt
 -- Record one request received; or, where it is recorded, what it was answered.
@@ -36,36 +56,168 @@ VALUES (:receipt_id, :call_id, :instance, :principal, :client, :key, :tool, :sen
         :arguments_mac, :answer_mac, :error, :received_at)
 ON CONFLICT (receipt_id) DO UPDATE SET answer_mac = excluded.answer_mac, error = excluded.error,
   call_id = excluded.call_id, disposition = excluded.disposition
-WHERE receipt.answer_mac IS NULL;
+WHERE receipt.answer_mac IS NULL
+RETURNING *;
+
+-- name: insert_ended_call
+-- A safe call that began and ended since the last look at the spool.
+INSERT INTO call (call_id, principal, key, tool, effect, fingerprint, scope, repeated, arguments, state, owner,
+                  evidence, error, begun_at, ended_at)
+VALUES (:call_id, :principal, :key, :tool, :effect, :fingerprint, :scope, :repeated, :arguments, :state, :owner,
+        :evidence, :error, :at, :ended_at)
+ON CONFLICT DO NOTHING
+RETURNING *;
+
+-- name: insert_ended_attempt
+-- The attempt of such a call.
+INSERT INTO attempt (call_id, number, owner, state, error, begun_at, ended_at)
+VALUES (:call_id, :number, :owner, :state, :error, :at, :ended_at)
+RETURNING *;
+
+-- name: insert_ended_receipt
+-- The receipt of such a call.
+INSERT INTO receipt (receipt_id, call_id, instance, principal, client, key, tool, sender_attempt, disposition,
+                     arguments_mac, answer_mac, error, received_at, delivery, delivery_at)
+VALUES (:receipt_id, :call_id, :instance, :principal, :client, :key, :tool, :sender_attempt, :disposition,
+        :arguments_mac, :answer_mac, :error, :received_at, :delivery, :delivery_at)
+ON CONFLICT (receipt_id) DO NOTHING
+RETURNING *;
 
 -- name: reopen_call
 -- Another attempt of a call, if it still stands where the caller of this saw it.
-UPDATE call SET state = 'running', owner = :owner, evidence = :evidence, result = NULL, error = NULL, ended_at = NULL
+UPDATE call SET state = 'running', owner = :owner, evidence = :evidence, result = NULL, error = NULL, ended_at = NULL,
+  resolved = NULL
 WHERE call_id = :call_id AND state = :state AND owner = :seen_owner
-RETURNING call_id;
+RETURNING *;
 
 -- name: take_over
 -- Own a call whose owner is dead, if nobody else was faster.
 UPDATE call SET owner = :owner WHERE call_id = :call_id AND state = 'running' AND owner = :seen_owner
-RETURNING call_id;
+RETURNING *;
 
 -- name: close_attempt
 -- The end of an attempt; closed once.
 UPDATE attempt SET state = :state, error = :error, ended_at = :at
-WHERE call_id = :call_id AND number = :number AND ended_at IS NULL;
+WHERE call_id = :call_id AND number = :number AND ended_at IS NULL
+RETURNING *;
 
 -- name: close_call
--- The outcome of a call: that of its last attempt, whichever of several ends last.
+-- The outcome of a call: that of its last attempt, whichever of several ends last, told by its owner.
 UPDATE call SET state = :state, result = :result, error = :error, ended_at = :at
-WHERE call_id = :call_id AND :number = (SELECT max(number) FROM attempt WHERE call_id = :call_id);
+WHERE call_id = :call_id AND owner = :owner AND ended_at IS NULL
+  AND :number = (SELECT max(number) FROM attempt WHERE call_id = :call_id)
+RETURNING *;
 
 -- name: close_receipt
 -- The digest of the answer that a request was given.
-UPDATE receipt SET answer_mac = ?, error = ? WHERE receipt_id = ? AND answer_mac IS NULL;
+UPDATE receipt SET answer_mac = :answer_mac, error = :error WHERE receipt_id = :receipt_id AND answer_mac IS NULL
+RETURNING *;
 
 -- name: deliver_receipt
--- The answer was fully written to the transport.
-UPDATE receipt SET delivered_at = ? WHERE receipt_id = ?;
+-- What became of an answer on its way.
+UPDATE receipt SET delivery = :delivery, delivery_at = :at WHERE receipt_id = :receipt_id AND delivery IS NULL
+RETURNING *;
+
+-- name: resolve_call
+-- A person said what became of a call in doubt.
+UPDATE call SET state = :state, error = :error, resolved = :resolved, ended_at = :at
+WHERE call_id = :call_id AND state = 'in_doubt'
+RETURNING *;
+
+-- name: expire_bodies
+-- Results past their time: that the call was done is still known.
+UPDATE call SET result = NULL, expired_at = :now WHERE call_id IN
+  (SELECT call_id FROM call WHERE result IS NOT NULL AND ended_at < :before ORDER BY ended_at LIMIT :limit)
+RETURNING *;
+
+-- name: forget_calls
+-- Calls past their time, whoever did not end them.
+DELETE FROM call WHERE call_id IN (SELECT call_id FROM call
+  WHERE begun_at < :before AND coalesce(ended_at, begun_at) < :before ORDER BY begun_at LIMIT :limit)
+RETURNING call_id;
+
+-- name: forget_attempts
+-- Attempts of a call that is forgotten.
+DELETE FROM attempt WHERE call_id = :call_id RETURNING call_id, number;
+
+-- name: forget_receipts_of
+-- Receipts of a call that is forgotten.
+DELETE FROM receipt WHERE call_id = :call_id RETURNING receipt_id;
+
+-- name: forget_receipts
+-- Receipts of no call, past their time.
+DELETE FROM receipt WHERE receipt_id IN (SELECT receipt_id FROM receipt r
+  WHERE received_at < :before AND NOT EXISTS (SELECT 1 FROM call c WHERE c.call_id = r.call_id)
+  ORDER BY received_at LIMIT :limit)
+RETURNING receipt_id;
+
+-- name: insert_event
+-- One thing written.
+INSERT INTO event (instance, seq, at, kind, rows, detail, chain)
+VALUES (:instance, :seq, :at, :kind, :rows, :detail, :chain);
+
+-- name: seal
+-- Where the chain of an instance stands.
+UPDATE instance SET seq = :seq, chain = :chain WHERE instance = :instance;
+
+-- name: oldest_events
+-- The oldest events that are kept.
+SELECT id, instance, seq, rows, chain FROM event ORDER BY id LIMIT :limit;
+
+-- name: row_exists
+-- Whether a row that an event speaks of is there still: a call, an attempt or a receipt.
+SELECT 1 AS found FROM call WHERE :kind = 'call' AND call_id = :name
+UNION ALL SELECT 1 FROM attempt WHERE :kind = 'attempt' AND call_id = :name
+UNION ALL SELECT 1 FROM receipt WHERE :kind = 'receipt' AND receipt_id = :name
+LIMIT 1;
+
+-- name: forget_events
+-- Events up to one, whoever wrote them.
+DELETE FROM event WHERE id <= :id;
+
+-- name: anchor
+-- From where on the chain of an instance is kept.
+UPDATE instance SET anchor_seq = :seq, anchor_chain = :chain WHERE instance = :instance;
+
+-- name: forget_instances
+-- Server processes that ended long ago and of which nothing is left.
+DELETE FROM instance WHERE ended_at < :before
+  AND NOT EXISTS (SELECT 1 FROM event WHERE event.instance = instance.instance)
+  AND NOT EXISTS (SELECT 1 FROM call WHERE call.owner = instance.instance)
+RETURNING instance;
+
+-- name: insert_instance
+-- A server process begins.
+INSERT INTO instance (instance, pid, version, started_at, chain, anchor_chain)
+VALUES (:instance, :pid, :version, :at, :chain, :chain);
+
+-- name: end_instance
+-- A server process ended.
+UPDATE instance SET ended_at = :at WHERE instance = :instance AND ended_at IS NULL;
+
+-- name: open_instances
+-- Server processes of which no end is recorded.
+SELECT instance FROM instance WHERE ended_at IS NULL AND instance <> :owner;
+
+-- name: last_time
+-- When something was last written.
+SELECT at FROM event ORDER BY id DESC LIMIT 1;
+
+-- name: all_instances
+-- Every server process, oldest first.
+SELECT * FROM instance ORDER BY started_at, instance;
+
+-- name: all_events
+-- Everything written, oldest first.
+SELECT * FROM event ORDER BY id;
+
+-- name: last_events
+-- The newest of what was written, newest first.
+SELECT * FROM event ORDER BY id DESC LIMIT :limit;
+
+-- name: events_after
+-- What was written after an event, oldest first.
+SELECT * FROM event WHERE id > :id ORDER BY id LIMIT :limit;
 
 -- name: all_receipts
 -- Every request received, oldest first.
@@ -96,7 +248,7 @@ SELECT json_extract(error, '$.code') AS code, json_extract(error, '$.origin') AS
   SELECT tool, error, begun_at AS at FROM call WHERE error IS NOT NULL
   UNION ALL
   SELECT tool, error, received_at FROM receipt WHERE disposition IN ('conflict', 'denied', 'invalid')
-) WHERE at >= :since AND (:tool IS NULL OR tool = :tool) GROUP BY 1, 2 ORDER BY n DESC, 1, 2;
+) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool) GROUP BY 1, 2 ORDER BY n DESC, 1, 2;
 
 -- name: recent_failures
 -- The newest failures and refusals.
@@ -105,4 +257,12 @@ SELECT at, tool, call_id, key, kind, error FROM (
   UNION ALL
   SELECT received_at, tool, NULL, key, disposition, error FROM receipt
   WHERE disposition IN ('conflict', 'denied', 'invalid')
-) WHERE at >= :since AND (:tool IS NULL OR tool = :tool) ORDER BY at DESC LIMIT :limit;
+) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool) ORDER BY at DESC LIMIT :limit;
+
+-- name: get_setting
+-- One setting of the journal.
+SELECT value FROM setting WHERE name = :name;
+
+-- name: insert_setting
+-- Set it.
+INSERT INTO setting (name, value) VALUES (:name, :value);

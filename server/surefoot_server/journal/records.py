@@ -1,10 +1,15 @@
 """The rows of the journal as the executor sees them, and the seam that every journal fills."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from surefoot_server.journal.states import Disposition, State
+from surefoot_server.config import Retention
+from surefoot_server.journal.states import Delivery, Disposition, State
 from surefoot_tools.outcome import Error, Outcome
+
+Row = dict[str, Any]
+"""One row of a reading query, by column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +21,14 @@ class NewCall:
     key: str | None
     tool: str
     effect: str
-    fingerprint: str
+    fingerprint: str | None
+    """None of a safe call without a key: nothing is ever held to it."""
+    scope: str
+    """Digest of the roots: only a server with the same ones can look into what became of it."""
+    repeated: bool
+    """Whether the caller said that it means the same once more."""
     arguments: str
-    """JSON, redacted."""
+    """JSON, as `--store-arguments` asks; `null` for none."""
     evidence: dict[str, Any]
     at: float
     """Seconds since the epoch."""
@@ -36,7 +46,8 @@ class Receipt:
     tool: str
     sender_attempt: int | None
     disposition: Disposition
-    arguments_mac: str
+    arguments_mac: str | None
+    """None of a safe call without a key: no other book has a line for it."""
     received_at: float
     """Seconds since the epoch."""
     answer_mac: str | None = None
@@ -57,14 +68,23 @@ class Entry:
     """A call as the journal knows it."""
 
     call_id: str
+    principal: str
+    key: str | None
     tool: str
     effect: str
-    fingerprint: str
+    fingerprint: str | None
+    scope: str
+    repeated: bool
     state: State
     owner: str
     attempts: int
     """How many attempts it has had."""
     begun_at: float
+    ended_at: float | None
+    expired: bool
+    """Whether its result is no longer kept, or was never known."""
+    resolved: str | None
+    """What a person said of it when it was in doubt."""
     evidence: dict[str, Any] = field(default_factory=dict[str, Any])
     result: dict[str, Any] | None = None
     error: Error | None = None
@@ -73,6 +93,16 @@ class Entry:
     def standing(self) -> Standing:
         """Where it stands."""
         return Standing(self.call_id, self.state, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A call that was asked for in the same words before, and what became of its answers."""
+
+    entry: Entry
+    deliveries: tuple[tuple[str, Disposition, Delivery | None], ...]
+    """Of each request for it: the server that received it, what was done, what became of the
+    answer; None while that is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,37 +124,58 @@ class JournalUnavailable(Exception):
     """The journal cannot be written; calls with an effect are refused until it can."""
 
 
+class Fenced(JournalUnavailable):
+    """This server is no longer the owner of the call: another one found its lock free."""
+
+
 class Reader(Protocol):
     """Where the accounts are read from."""
 
-    async def query(self, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """Rows of one of the named reading queries; sees all that was begun before it."""
         ...
 
 
 class Journal(Reader, Protocol):
-    """Where calls are recorded. All methods but `find` return when the record is committed.
+    """Where calls are recorded. Its methods return when the record is committed.
 
     `durable` means: and flushed, so that a power cut keeps it. Without it a `kill -9` keeps it.
 
     Raises:
-        JournalUnavailable: from every method, when it cannot be written.
+        JournalUnavailable: from every method, when it cannot be written or read.
     """
 
     instance: str
-    """The name of this server process among the owners of calls."""
+    """The name of this server process."""
     secret: bytes
     """The journal's own key for fingerprints and digests: they give no short secret away."""
 
-    def find(self, principal: str, key: str) -> Entry | None:
+    @property
+    def owner(self) -> str:
+        """As whom this server owns the calls that it begins now."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch; never less than before, also when the wall clock is set back."""
+        ...
+
+    async def find(self, principal: str, key: str) -> Entry | None:
         """The call that this key names, as last committed."""
         ...
 
-    def orphans(self) -> list[Entry]:
-        """Verifiable calls that run under an owner that is dead, as last committed."""
+    async def look(self, call_id: str) -> Entry | None:
+        """The call with this id, as last committed."""
         ...
 
-    def alive(self, owner: str) -> bool:
+    async def earlier(self, principal: str, fingerprint: str, since: float) -> list[Earlier]:
+        """Calls with an effect that were asked for in the same words since then, newest first."""
+        ...
+
+    async def orphans(self) -> list[Entry]:
+        """Calls that run under an owner that is dead, oldest first."""
+        ...
+
+    async def alive(self, owner: str) -> bool:
         """Whether the server process that owns a call still runs."""
         ...
 
@@ -133,7 +184,15 @@ class Journal(Reader, Protocol):
         ...
 
     def begin_safe(self, call: NewCall, receipt: Receipt) -> None:
-        """Begin a safe call; committed with, or before, whatever is written next."""
+        """Begin a safe call without a key; a `kill -9` keeps it. Never waits, never fails."""
+        ...
+
+    def finish_safe(self, closing: Closing) -> None:
+        """End a call of `begin_safe`; as that, never waits and never fails."""
+        ...
+
+    def deliver(self, receipt_id: str, delivery: Delivery, at: float) -> None:
+        """Record what became of an answer; a `kill -9` keeps it. Never waits, never fails."""
         ...
 
     async def reopen(
@@ -156,13 +215,21 @@ class Journal(Reader, Protocol):
         ...
 
     async def finish(self, closing: Closing, *, durable: bool) -> None:
-        """End an attempt and its call."""
+        """End an attempt and its call.
+
+        Raises:
+            Fenced: the call has another owner by now.
+        """
         ...
 
     async def record(self, receipt: Receipt) -> None:
         """Record a request that started nothing; once more with `answer_mac` when answered."""
         ...
 
-    def deliver(self, receipt_id: str, at: float) -> None:
-        """Record that an answer was fully written to its transport; never waits."""
+    async def retain(self, retention: Retention, now: float) -> int:
+        """Drop what is past its time, in small steps; how many rows that were."""
+        ...
+
+    def close(self) -> None:
+        """Write what is queued, record the orderly end, stop being an owner. May block."""
         ...

@@ -1,40 +1,45 @@
 """The journal in one SQLite file (WAL), shared by all server processes of a state directory."""
 
-import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import apsw
 from uuid6 import uuid7
 
+from surefoot_server.journal.chain import Store
+from surefoot_server.journal.clock import Clock
+from surefoot_server.journal.operations import Operations
 from surefoot_server.journal.owners import Owner
-from surefoot_server.journal.records import (
-    Closing,
-    Entry,
-    JournalUnavailable,
-    NewCall,
-    Receipt,
-    Standing,
-)
+from surefoot_server.journal.records import JournalUnavailable, Row
+from surefoot_server.journal.reserve import Ballast
+from surefoot_server.journal.spool import Spool
 from surefoot_server.journal.sql import QUERIES, SCHEMA
-from surefoot_server.journal.states import State
-from surefoot_server.journal.writer import Writer
-from surefoot_tools.errors import Applied, Code, Origin
-from surefoot_tools.outcome import Error
+from surefoot_server.journal.sql_journal import SqlJournal, fold_dead
+from surefoot_server.journal.writer import Groups, Writer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT = 10_000
 """Milliseconds that one process waits for another's commit."""
 OLDEST_SQLITE = (3, 51, 3)
 """Older ones (but for two backports) can lose commits of a WAL file with several connections."""
 BACKPORTS = {(3, 50): 7, (3, 44): 6}
+LONGEST_WAL = 16 * 1024 * 1024
+"""Bytes; a longer one is cut when it is reset, so that one busy minute does not stay on disk."""
 
-Row = dict[str, Any]
+T = TypeVar("T")
+_WHOLE_FILE = (
+    apsw.BusyError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.NotADBError,
+    apsw.ReadOnlyError,
+)
+"""What is not one operation's trouble but the file's."""
 
 
 def check_sqlite(version: str) -> None:
@@ -51,7 +56,7 @@ def check_sqlite(version: str) -> None:
         )
 
 
-def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
+def connect(path: Path | str, *, read_only: bool = False) -> apsw.Connection:
     """Open a journal file with the settings that all its connections share."""
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
@@ -60,157 +65,128 @@ def connect(path: Path, *, read_only: bool = False) -> apsw.Connection:
     return connection
 
 
-class SqliteJournal:
+class SqliteDatabase:
+    """See `writer.Database` for the methods.
+
+    Args:
+        connection: Opened by the caller.
+        ballast: Given up when the disk is full; None where there is none.
+    """
+
+    def __init__(self, connection: apsw.Connection, ballast: Ballast | None = None) -> None:
+        self.connection = connection
+        self._ballast = ballast
+        self._synchronous = ""
+
+    def execute(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
+        """Run a named statement."""
+        return cast(list[Row], self.connection.execute(QUERIES[name], parameters).fetchall())
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin a transaction that writes."""
+        # Cannot be changed inside a transaction; NORMAL still survives a kill, not a power cut.
+        level = "FULL" if durable else "NORMAL"
+        if level != self._synchronous:
+            self.connection.execute(f"PRAGMA synchronous={level}")
+            self._synchronous = level
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit it."""
+        self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Take it back."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def step(self, operation: Callable[[Store], T]) -> T:
+        """Run an operation in a savepoint."""
+        self.connection.execute("SAVEPOINT step")
+        try:
+            value = operation(self)
+        except BaseException:
+            # A full disk or an error of the file ends the whole transaction by itself.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO step; RELEASE step")
+            raise
+        self.connection.execute("RELEASE step")
+        return value
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the file is in trouble."""
+        return isinstance(error, _WHOLE_FILE)
+
+    def make_room(self) -> bool:
+        """Give up the ballast."""
+        return self._ballast is not None and self._ballast.release()
+
+    def restore_reserve(self) -> None:
+        """Take ballast again."""
+        if self._ballast is not None:
+            self._ballast.take()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+class SqliteJournal(SqlJournal):
     """See `records.Journal` for the methods.
 
     Args:
         path: The file; made with its directory, readable by its owner alone.
         version: Of surefoot, for the record.
+        clock: Seconds since the epoch.
 
     Raises:
         JournalUnavailable: the file cannot be opened, is of a newer version, or SQLite is too old.
     """
 
-    def __init__(self, path: Path, *, version: str) -> None:
+    def __init__(self, path: Path, *, version: str, clock: Clock | None = None) -> None:
         check_sqlite(apsw.sqlite_lib_version())
-        self.instance = uuid7().hex
+        clock = clock or Clock()
+        doing = Operations(uuid7().hex, clock)
+        instances = path.parent / "instances"
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._owner = Owner(path.parent / "instances", self.instance)
+            owner = Owner(instances, doing.instance)
+            waiting = Spool(instances / doing.instance)
         except OSError as e:
             raise JournalUnavailable(
                 f"cannot make the journal {path}: {e.strerror};"
                 " set SUREFOOT_HOME to a folder that you may write to"
             ) from e
         try:
-            writing = connect(path)
-            self.secret = _set_up(writing, self.instance, version)
-            self._reading = connect(path, read_only=True)
+            database = SqliteDatabase(connect(path), Ballast(instances / doing.instance))
+            secret = _set_up(database, doing, clock, version)
+            fold_dead(database, doing, owner, instances)
+            self._reading = SqliteDatabase(connect(path, read_only=True))
         except apsw.Error as e:
-            self._owner.close()
+            waiting.close()
+            owner.close()
             raise JournalUnavailable(f"cannot open the journal {path}: {e}") from e
-        self._writer = Writer(writing)
-
-    def close(self) -> None:
-        """Write what is queued, record the orderly end, and stop being an owner."""
-        ended = (time.time(), self.instance)
-        self._writer.post(
-            lambda db: db.execute("UPDATE instance SET ended_at = ? WHERE instance = ?", ended)
+        groups = Groups(
+            database,
+            doing.chain,
+            waiting,
+            lambda store, lines: doing.fold(store, lines, doing.instance),
         )
-        self._writer.close()
-        self._reading.close()
-        self._owner.close()
+        writer = Writer(database, groups)
+        super().__init__(writer, doing, secret=secret, owner=owner, spool=waiting)
 
-    def find(self, principal: str, key: str) -> Entry | None:
-        """The call that this key names."""
-        return _entry(self._rows("find_key", (principal, key)))
-
-    def orphans(self) -> list[Entry]:
-        """Verifiable calls whose owner is dead."""
-        rows = self._rows("running_verifiable", ())
-        found = [entry for row in rows if (entry := _entry([row])) is not None]
-        return [entry for entry in found if not self.alive(entry.owner)]
-
-    def alive(self, owner: str) -> bool:
-        """Whether that server process still runs."""
-        return self._owner.alive(owner)
-
-    async def begin(self, call: NewCall, receipt: Receipt, *, durable: bool) -> Entry | None:
-        """Begin a call, or return the one that has its key."""
-        return await self._writer.write(self._beginning(call, receipt), durable=durable)
-
-    def begin_safe(self, call: NewCall, receipt: Receipt) -> None:
-        """Begin a safe call without waiting."""
-        self._writer.post(self._beginning(call, receipt))
-
-    def _beginning(
-        self, call: NewCall, receipt: Receipt
-    ) -> Callable[[apsw.Connection], Entry | None]:
-        def operation(db: apsw.Connection) -> Entry | None:
-            row = {**asdict(call), "owner": self.instance, "evidence": _json(call.evidence)}
-            if not _all(db, "insert_call", row):
-                return _entry(_all(db, "find_key", (call.principal, call.key)))
-            db.execute(QUERIES["insert_attempt"], (call.call_id, 1, self.instance, call.at))
-            self._insert(db, receipt)
-            return None
-
-        return operation
-
-    async def reopen(
-        self,
-        seen: Standing,
-        evidence: dict[str, Any],
-        receipt: Receipt | None,
-        *,
-        closing: Closing | None = None,
-        durable: bool,
-    ) -> int | None:
-        """Begin another attempt of a call that still stands as `seen`."""
-
-        def operation(db: apsw.Connection) -> int | None:
-            row = {
-                "call_id": seen.call_id,
-                "state": seen.state,
-                "seen_owner": seen.owner,
-                "owner": self.instance,
-                "evidence": _json(evidence),
-            }
-            if not _all(db, "reopen_call", row):
-                return None
-            if closing is not None:
-                db.execute(QUERIES["close_attempt"], _end(closing))
-            number: int = _all(db, "last_attempt", (seen.call_id,))[0]["number"] + 1
-            now = time.time()
-            db.execute(QUERIES["insert_attempt"], (seen.call_id, number, self.instance, now))
-            if receipt is not None:
-                self._insert(db, receipt)
-            return number
-
-        return await self._writer.write(operation, durable=durable)
-
-    async def take_over(self, seen: Standing) -> bool:
-        """Become the owner of a call whose owner is dead."""
-        row = {"call_id": seen.call_id, "seen_owner": seen.owner, "owner": self.instance}
-        return await self._writer.write(lambda db: bool(_all(db, "take_over", row)), durable=True)
-
-    async def finish(self, closing: Closing, *, durable: bool) -> None:
-        """End an attempt and its call, in one transaction."""
-
-        def operation(db: apsw.Connection) -> None:
-            end = _end(closing)
-            db.execute(QUERIES["close_attempt"], end)
-            body = closing.outcome.result if closing.keep_result else None
-            db.execute(
-                QUERIES["close_call"], {**end, "result": None if body is None else _json(body)}
-            )
-            if closing.receipt_id is not None:
-                mac = (closing.answer_mac, end["error"], closing.receipt_id)
-                db.execute(QUERIES["close_receipt"], mac)
-
-        await self._writer.write(operation, durable=durable)
-
-    async def record(self, receipt: Receipt) -> None:
-        """Record a request that started nothing."""
-        await self._writer.write(lambda db: self._insert(db, receipt), durable=False)
-
-    def deliver(self, receipt_id: str, at: float) -> None:
-        """Record a delivery without waiting."""
-        self._writer.post(lambda db: db.execute(QUERIES["deliver_receipt"], (at, receipt_id)))
-
-    async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
-        """Rows of a reading query; asked of the writer, so that it sees all that came before."""
-        return await self._writer.write(lambda db: _all(db, name, parameters), durable=False)
-
-    def _rows(self, name: str, bindings: tuple[Any, ...]) -> list[Row]:
+    async def read(self, step: Callable[[Store], Any]) -> Any:
+        """Read on a connection of its own, at once: SQLite reads while another writes."""
         try:
-            return _all(self._reading, name, bindings)
+            return step(self._reading)
         except apsw.Error as e:
             raise JournalUnavailable(f"the journal cannot be read: {e}") from e
 
-    def _insert(self, db: apsw.Connection, receipt: Receipt) -> None:
-        row = {**asdict(receipt), "instance": self.instance, "error": error_json(receipt.error)}
-        db.execute(QUERIES["insert_receipt"], row)
+    def close(self) -> None:
+        """Write what is queued, record the orderly end, and stop being an owner."""
+        super().close()
+        self._reading.close()
 
 
 class SqliteReader:
@@ -224,11 +200,14 @@ class SqliteReader:
         if not path.is_file():
             raise JournalUnavailable(f"there is no journal at {path}")
         try:
-            self._db = connect(path, read_only=True)
-            key = self._db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchall()
+            self._db = SqliteDatabase(connect(path, read_only=True))
+            (found,) = self._db.execute("get_setting", {"name": "schema"}) or [{"value": None}]
+            if found["value"] != SCHEMA_VERSION:
+                raise JournalUnavailable(_other_version(found["value"]))
+            key = self._db.execute("get_setting", {"name": "secret"})
         except apsw.Error as e:
             raise JournalUnavailable(f"cannot read the journal {path}: {e}") from e
-        self.secret: bytes = cast(list[Row], key)[0]["value"]
+        self.secret: bytes = key[0]["value"]
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """Rows of a reading query, as last committed."""
@@ -237,7 +216,7 @@ class SqliteReader:
     def rows(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """The same for who has no event loop."""
         try:
-            return _all(self._db, name, parameters)
+            return self._db.execute(name, parameters)
         except apsw.Error as e:
             raise JournalUnavailable(f"cannot read the journal: {e}") from e
 
@@ -246,91 +225,37 @@ class SqliteReader:
         self._db.close()
 
 
-def _set_up(db: apsw.Connection, instance: str, version: str) -> bytes:
+def _other_version(found: object) -> str:
+    return (
+        f"the journal has version {found}, this surefoot reads {SCHEMA_VERSION};"
+        " use the surefoot that wrote it, or another SUREFOOT_HOME"
+    )
+
+
+def _set_up(database: SqliteDatabase, doing: Operations, clock: Clock, version: str) -> bytes:
     """Make or check the tables, register this process, and return the journal's own key."""
+    db = database.connection
     db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.execute("BEGIN IMMEDIATE")
-    with_key = secrets.token_bytes(32)
-    db.execute(SCHEMA)
-    db.execute(
-        "INSERT INTO setting VALUES ('schema', ?), ('secret', ?) ON CONFLICT DO NOTHING",
-        (SCHEMA_VERSION, with_key),
-    )
-    settings = {row["name"]: row["value"] for row in db.execute("SELECT * FROM setting")}
-    if settings["schema"] != SCHEMA_VERSION:
-        db.execute("ROLLBACK")
-        raise JournalUnavailable(
-            f"the journal has version {settings['schema']}, this surefoot reads {SCHEMA_VERSION};"
-            " use the surefoot that wrote it, or another SUREFOOT_HOME"
-        )
-    db.execute(
-        "INSERT INTO instance (instance, pid, version, started_at) VALUES (?, ?, ?, ?)",
-        (instance, os.getpid(), version, time.time()),
-    )
-    db.execute("COMMIT")
-    return settings["secret"]
+    db.execute(f"PRAGMA journal_size_limit={LONGEST_WAL}")
+    db.execute("PRAGMA fullfsync=1")  # macOS alone; elsewhere it does nothing
+    database.begin(durable=True)
+    tables = db.execute("SELECT count(*) AS n FROM sqlite_master").fetchall()
+    if cast(list[Row], tables)[0]["n"] == 0:
+        db.execute(SCHEMA)
+        names = {"schema": SCHEMA_VERSION, "secret": secrets.token_bytes(32)}
+        for name, value in names.items():
+            database.execute("insert_setting", {"name": name, "value": value})
+    (found,) = database.execute("get_setting", {"name": "schema"}) or [{"value": None}]
+    if found["value"] != SCHEMA_VERSION:
+        database.rollback()
+        raise JournalUnavailable(_other_version(found["value"]))
+    for row in database.execute("last_time", {}):
+        clock.advance(row["at"])
+    doing.start(database, os.getpid(), version)
+    secret: bytes = database.execute("get_setting", {"name": "secret"})[0]["value"]
+    database.commit()
+    return secret
 
 
 def _as_dict(cursor: apsw.Cursor, row: "apsw.SQLiteValues") -> Any:
     return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-
-
-def _all(
-    db: apsw.Connection, name: str, bindings: tuple[Any, ...] | Mapping[str, Any]
-) -> list[Row]:
-    return cast(list[Row], db.execute(QUERIES[name], bindings).fetchall())
-
-
-def _end(closing: Closing) -> Row:
-    return {
-        "call_id": closing.call_id,
-        "number": closing.number,
-        "state": State(closing.outcome.status.value),
-        "error": error_json(closing.outcome.error),
-        "at": closing.at,
-    }
-
-
-def _json(value: Any) -> str:
-    # ASCII: evidence may hold names that are no UTF-8, which SQLite would not take as text.
-    return json.dumps(value, separators=(",", ":"))
-
-
-def error_json(error: Error | None) -> str | None:
-    """An error as the journal stores it."""
-    return None if error is None else _json(asdict(error))
-
-
-def parse_error(text: str | None) -> Error | None:
-    """An error as the journal stored it."""
-    if text is None:
-        return None
-    row: dict[str, Any] = json.loads(text)
-    return Error(
-        code=Code(row["code"]),
-        origin=Origin(row["origin"]),
-        applied=Applied(row["applied"]),
-        message=row["message"],
-        hint=row["hint"],
-        retry_after=row["retry_after"],
-    )
-
-
-def _entry(rows: list[Row]) -> Entry | None:
-    if not rows:
-        return None
-    row = rows[0]
-    return Entry(
-        call_id=row["call_id"],
-        tool=row["tool"],
-        effect=row["effect"],
-        fingerprint=row["fingerprint"],
-        state=State(row["state"]),
-        owner=row["owner"],
-        attempts=row["attempts"],
-        begun_at=row["begun_at"],
-        evidence=json.loads(row["evidence"]),
-        result=None if row["result"] is None else json.loads(row["result"]),
-        error=parse_error(row["error"]),
-    )

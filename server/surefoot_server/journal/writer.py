@@ -9,31 +9,60 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import apsw
-
+from surefoot_server.journal.chain import Chain, Store
 from surefoot_server.journal.records import JournalUnavailable
+from surefoot_server.journal.spool import Line, Spool, Taken
 
 T = TypeVar("T")
-Operation = Callable[[apsw.Connection], Any]
-_WHOLE_FILE = (
-    apsw.BusyError,
-    apsw.CorruptError,
-    apsw.FullError,
-    apsw.IOError,
-    apsw.NotADBError,
-    apsw.ReadOnlyError,
-)
-"""What is not one operation's trouble but the file's."""
+Operation = Callable[[Store], Any]
 LARGEST_GROUP = 256
 """Operations in one transaction at most."""
+
+
+class Database(Store, Protocol):
+    """A connection that one thread writes with; see `SqliteDatabase` and `PostgresDatabase`."""
+
+    def begin(self, *, durable: bool) -> None:
+        """Begin a transaction that no other writer shares; flushed at its commit if `durable`."""
+        ...
+
+    def commit(self) -> None:
+        """Commit it; when this returns, it is committed."""
+        ...
+
+    def rollback(self) -> None:
+        """Take it back, if there is one."""
+        ...
+
+    def step(self, operation: Callable[[Store], T]) -> T:
+        """Run one operation so that its failure takes back its own rows alone."""
+        ...
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether an error is the whole database's trouble and not that of one operation."""
+        ...
+
+    def make_room(self) -> bool:
+        """Give up what is held in reserve, so that an outcome can be written; False if none is."""
+        ...
+
+    def restore_reserve(self) -> None:
+        """Hold something in reserve again, if there is room."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
 
 
 @dataclass(slots=True)
 class _Job:
     operation: Operation
     durable: bool
+    vital: bool
+    """It ends something that has happened: what is held in reserve is for it."""
     done: "asyncio.Future[Any] | None"
     value: Any = None
     error: Exception | None = None
@@ -47,39 +76,151 @@ class _Job:
             self.done.set_result(self.value)
 
 
-class Writer:
-    """Runs operations on one SQLite connection in a thread of its own, in the order they came.
+class Groups:
+    """Commits groups of operations on one database; `Writer` feeds it from a thread.
 
     Args:
-        connection: Opened by the caller; from now on used by the thread alone.
+        database: Used by one thread at a time.
+        chain: Of this instance; sealed in each transaction.
+        spool: Folded into each transaction; None where there is none.
+        fold: Folds its lines.
+        first: Runs at the head of each transaction, for what must be known before anything is
+            written; None where nothing must.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-        self._synchronous = ""
+    def __init__(
+        self,
+        database: Database,
+        chain: Chain,
+        spool: Spool | None,
+        fold: Callable[[Store, list[Line]], None],
+        first: Callable[[Store], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._chain = chain
+        self._spool = spool
+        self._fold = fold
+        self._first = first
+
+    def commit(self, group: list[_Job]) -> None:
+        """Commit a group; each job then has its value or its error."""
+        taken = self._spool.take() if self._spool is not None else None
+        try:
+            self._try(group, taken)
+        except Exception as e:  # the thread must not end of it, for everybody waits for the thread
+            vital = [job for job in group if job.vital]
+            if vital and self._database.make_room():
+                self._refuse([job for job in group if not job.vital], e)
+                self._commit_vital(vital)
+            else:
+                self._refuse(group, e)
+            if taken is not None and self._spool is not None:
+                self._spool.put_back(taken)
+        else:
+            if taken is not None and self._spool is not None:
+                self._spool.done(taken)
+
+    def _commit_vital(self, group: list[_Job]) -> None:
+        try:
+            self._try(group, None)
+        except Exception as e:
+            self._refuse(group, e)
+        else:
+            self._database.restore_reserve()
+
+    def _try(self, group: list[_Job], taken: Taken | None) -> None:
+        for job in group:
+            job.error = None
+        self._database.begin(durable=any(job.durable for job in group))
+        before = self._chain.mark()  # not earlier: `begin` may find that it stands elsewhere
+        try:
+            if self._first is not None:
+                self._database.step(self._first)
+            if taken is not None:
+                self._fold_all(taken.lines)
+            for job in group:
+                self._run(job)
+            if self._chain.mark() != before:
+                self._chain.seal(self._database)
+            self._database.commit()
+        except BaseException:
+            self._database.rollback()
+            self._chain.reset(before)
+            raise
+
+    def _fold_all(self, lines: list[Line]) -> None:
+        if lines and not self._folded(lines):
+            # One that no column takes must not hold up the others for ever.
+            for line in lines:
+                self._folded([line])
+
+    def _folded(self, lines: list[Line]) -> bool:
+        mark = self._chain.mark()
+        try:
+            self._database.step(lambda store: self._fold(store, lines))
+        except Exception as e:
+            if self._database.is_lost(e):
+                raise
+            self._chain.reset(mark)
+            return False
+        return True
+
+    def _run(self, job: _Job) -> None:
+        mark = self._chain.mark()
+        try:
+            job.value = self._database.step(job.operation)
+        except JournalUnavailable as e:
+            self._chain.reset(mark)
+            job.error = e
+        except Exception as e:
+            if self._database.is_lost(e):
+                raise
+            # A value that no column takes, a constraint: this job's trouble.
+            self._chain.reset(mark)
+            job.error = JournalUnavailable(f"the journal refused a row: {e}")
+
+    @staticmethod
+    def _refuse(group: list[_Job], error: Exception) -> None:
+        for job in group:
+            job.error = JournalUnavailable(f"the journal cannot be written: {error}")
+
+
+class Writer:
+    """Runs operations on one database in a thread of its own, in the order they came.
+
+    Args:
+        database: Opened by the caller; from now on used by the thread alone.
+        groups: Commits them.
+    """
+
+    def __init__(self, database: Database, groups: Groups) -> None:
+        self._database = database
+        self._groups = groups
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    def post(self, operation: Callable[[apsw.Connection], object]) -> None:
+    def post(self, operation: Callable[[Store], object]) -> None:
         """Queue an operation without waiting for it."""
-        self._jobs.put(_Job(operation, durable=False, done=None))
+        self._jobs.put(_Job(operation, durable=False, vital=False, done=None))
 
-    async def write(self, operation: Callable[[apsw.Connection], T], *, durable: bool) -> T:
+    async def write(
+        self, operation: Callable[[Store], T], *, durable: bool, vital: bool = False
+    ) -> T:
         """Run an operation and return its value once it is committed.
 
         Raises:
             JournalUnavailable: it could not be committed; nothing of it is there.
         """
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(operation, durable, done))
+        self._jobs.put(_Job(operation, durable, vital, done))
         return await done
 
     def close(self) -> None:
         """Write what is queued, then end the thread and close the connection."""
         self._jobs.put(None)
         self._thread.join()
-        self._connection.close()
+        self._database.close()
 
     def _serve(self) -> None:
         ended = False
@@ -98,43 +239,42 @@ class Writer:
                 except queue.Empty:
                     break
             if group:
-                self._commit(group)
+                self._groups.commit(group)
                 _wake(group)
 
-    def _commit(self, group: list[_Job]) -> None:
-        try:
-            # Cannot be changed inside a transaction; NORMAL still survives a kill, not a power cut.
-            self._set_synchronous("FULL" if any(job.durable for job in group) else "NORMAL")
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for job in group:
-                    self._run(job)
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-        except Exception as e:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            for job in group:
-                job.error = JournalUnavailable(f"the journal cannot be written: {e}")
 
-    def _run(self, job: _Job) -> None:
-        # One failing operation takes its own rows back and not its neighbours'.
-        try:
-            with self._connection:
-                job.value = job.operation(self._connection)
-        except _WHOLE_FILE:
-            raise
-        except Exception as e:
-            # A value that SQLite does not take, a constraint: this job's trouble. The thread must
-            # not end of it, for everybody waits for the thread.
-            job.error = JournalUnavailable(f"the journal refused a row: {e}")
+class Inline:
+    """The same without a thread: for a journal in memory, where nothing can block.
 
-    def _set_synchronous(self, level: str) -> None:
-        if level != self._synchronous:
-            self._connection.execute(f"PRAGMA synchronous={level}")
-            self._synchronous = level
+    Args:
+        database: Used by whoever calls.
+        groups: Commits one operation at a time.
+    """
+
+    def __init__(self, database: Database, groups: Groups) -> None:
+        self._database = database
+        self._groups = groups
+
+    def post(self, operation: Callable[[Store], object]) -> None:
+        """Run an operation."""
+        self._groups.commit([_Job(operation, durable=False, vital=False, done=None)])
+
+    async def write(
+        self, operation: Callable[[Store], T], *, durable: bool, vital: bool = False
+    ) -> T:
+        """Run an operation and return its value.
+
+        Raises:
+            JournalUnavailable: it could not be committed.
+        """
+        job = _Job(operation, durable, vital, None)
+        self._groups.commit([job])
+        if job.error is not None:
+            raise job.error
+        return job.value
+
+    def close(self) -> None:
+        """Nothing is queued."""
 
 
 def _wake(group: list[_Job]) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.files.text import visible_name
 
-_MEANING: dict[int, tuple[Code, Origin, str]] = {
+MEANING: dict[int, tuple[Code, Origin, str]] = {
     errno.ENOENT: (Code.NOT_FOUND, Origin.MODEL, "there is no such file or directory"),
     errno.EXDEV: (
         Code.PERMISSION_DENIED,
@@ -49,7 +49,7 @@ def translated(error: OSError, path: str, *, applied: Applied = Applied.NO) -> T
         path: The path as the caller wrote it.
         applied: Whether the effect happened.
     """
-    code, origin, words = _MEANING.get(
+    code, origin, words = MEANING.get(
         error.errno or 0,
         (Code.UNKNOWN, Origin.ENVIRONMENT, f"the system says: {error.strerror or 'no reason'}"),
     )

@@ -1,0 +1,114 @@
+"""Between the journal's rows and the executor's records."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from surefoot_server.journal.records import Closing, Entry, NewCall, Receipt, Row
+from surefoot_server.journal.states import State
+from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.outcome import Error
+from surefoot_tools.tool import Effect
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON. ASCII: evidence may hold names that are no UTF-8, which no column takes."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def error_json(error: Error | None) -> str | None:
+    """An error as the journal stores it."""
+    return None if error is None else to_json(asdict(error))
+
+
+def parse_error(text: str | None) -> Error | None:
+    """An error as the journal stored it."""
+    if text is None:
+        return None
+    row: Row = json.loads(text)
+    return Error(
+        code=Code(row["code"]),
+        origin=Origin(row["origin"]),
+        applied=Applied(row["applied"]),
+        message=row["message"],
+        hint=row["hint"],
+        retry_after=row["retry_after"],
+    )
+
+
+def call_row(call: NewCall, owner: str) -> Row:
+    """The columns of a call that begins."""
+    return {
+        "call_id": call.call_id,
+        "principal": call.principal,
+        "key": call.key,
+        "tool": call.tool,
+        "effect": call.effect,
+        "fingerprint": call.fingerprint,
+        "scope": call.scope,
+        "repeated": int(call.repeated),
+        "arguments": call.arguments,
+        "owner": owner,
+        "evidence": to_json(call.evidence),
+        "at": call.at,
+    }
+
+
+def receipt_row(receipt: Receipt, instance: str) -> Row:
+    """The columns of a receipt."""
+    return {
+        "receipt_id": receipt.receipt_id,
+        "call_id": receipt.call_id,
+        "instance": instance,
+        "principal": receipt.principal,
+        "client": receipt.client,
+        "key": receipt.key,
+        "tool": receipt.tool,
+        "sender_attempt": receipt.sender_attempt,
+        "disposition": receipt.disposition.value,
+        "arguments_mac": receipt.arguments_mac,
+        "answer_mac": receipt.answer_mac,
+        "error": error_json(receipt.error),
+        "received_at": receipt.received_at,
+    }
+
+
+def closing_row(closing: Closing) -> Row:
+    """The columns that end an attempt and its call."""
+    body = closing.outcome.result if closing.keep_result else None
+    return {
+        "call_id": closing.call_id,
+        "number": closing.number,
+        "state": State(closing.outcome.status.value).value,
+        "result": None if body is None else to_json(body),
+        "error": error_json(closing.outcome.error),
+        "at": closing.at,
+        "receipt_id": closing.receipt_id,
+        "answer_mac": closing.answer_mac,
+    }
+
+
+def to_entry(row: Row) -> Entry:
+    """A call as the executor sees it."""
+    state = State(row["state"])
+    kept = row["result"] is not None or row["effect"] == Effect.SAFE
+    return Entry(
+        call_id=row["call_id"],
+        principal=row["principal"],
+        key=row["key"],
+        tool=row["tool"],
+        effect=row["effect"],
+        fingerprint=row["fingerprint"],
+        scope=row["scope"],
+        repeated=bool(row["repeated"]),
+        state=state,
+        owner=row["owner"],
+        attempts=row["attempts"],
+        begun_at=row["begun_at"],
+        ended_at=row["ended_at"],
+        expired=state is State.SUCCEEDED and not kept,
+        resolved=row["resolved"],
+        evidence=json.loads(row["evidence"]),
+        result=None if row["result"] is None else json.loads(row["result"]),
+        error=parse_error(row["error"]),
+    )
