@@ -8,9 +8,10 @@ Nothing is counted anywhere else. The identities that hold at any time:
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -41,10 +42,9 @@ class Totals(BaseModel):
     running: int = 0
 
 
-class ToolTotals(BaseModel):
-    """Calls of one tool by outcome."""
+class Outcomes(BaseModel):
+    """Calls by outcome."""
 
-    tool: str
     calls: int = 0
     first_attempt_success: int = 0
     recovered: int = 0
@@ -53,10 +53,36 @@ class ToolTotals(BaseModel):
     running: int = 0
 
 
+class ToolTotals(Outcomes):
+    """Calls of one tool by outcome."""
+
+    tool: str
+
+
+class ClientTotals(Outcomes):
+    """Calls that one client began, by outcome."""
+
+    client: str
+    """As it named itself; empty where it did not."""
+
+
+class PrincipalTotals(Outcomes):
+    """Calls of one principal by outcome."""
+
+    principal: str
+
+
 class CodeTotals(BaseModel):
     """Failed calls and refused requests with one code and origin."""
 
     code: str
+    origin: str
+    count: int
+
+
+class OriginTotals(BaseModel):
+    """Failed calls and refused requests that were one side's fault."""
+
     origin: str
     count: int
 
@@ -82,7 +108,10 @@ class Report(BaseModel):
 
     totals: Totals
     by_tool: list[ToolTotals]
+    by_client: list[ClientTotals]
+    by_principal: list[PrincipalTotals]
     by_code: list[CodeTotals]
+    by_origin: list[OriginTotals]
     recent: list[Failure]
 
 
@@ -105,23 +134,51 @@ async def report(journal: Reader, *, since: float, tool: str | None, limit: int)
         name = "in_doubt_receipts" if disposition is Disposition.IN_DOUBT else disposition.value
         setattr(totals, name, row["n"])
         totals.receipts += row["n"]
-    by_tool: dict[str, ToolTotals] = {}
-    for row in await journal.query("count_calls", scope):
-        of_tool = by_tool.setdefault(row["tool"], ToolTotals(tool=row["tool"]))
-        name = _outcome_name(State(row["state"]), State(row["first_attempt"]))
-        for account in (totals, of_tool):
-            setattr(account, name, getattr(account, name) + row["n"])
-            account.calls += row["n"]
+    calls = await journal.query("count_calls", scope)
+    _add_up(totals, calls)
+    by_code = [
+        CodeTotals(code=row["code"], origin=row["origin"], count=row["n"])
+        for row in await journal.query("count_errors", scope)
+    ]
     recent = await journal.query("recent_failures", scope | {"limit": limit})
     return Report(
         totals=totals,
-        by_tool=[by_tool[name] for name in sorted(by_tool)],
-        by_code=[
-            CodeTotals(code=row["code"], origin=row["origin"], count=row["n"])
-            for row in await journal.query("count_errors", scope)
+        by_tool=[_add_up(ToolTotals(tool=name), own) for name, own in _by("tool", calls)],
+        by_client=[_add_up(ClientTotals(client=name), own) for name, own in _by("client", calls)],
+        by_principal=[
+            _add_up(PrincipalTotals(principal=name), own) for name, own in _by("principal", calls)
         ],
+        by_code=by_code,
+        by_origin=_by_origin(by_code),
         recent=[_failure(row) for row in recent],
     )
+
+
+T = TypeVar("T", bound=Totals | Outcomes)
+
+
+def _by(column: str, calls: list[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows of `count_calls` by what a column says, in the order of the names."""
+    found: dict[str, list[Row]] = {}
+    for row in calls:
+        found.setdefault(row[column] or "", []).append(row)
+    return sorted(found.items())
+
+
+def _add_up(account: T, calls: list[Row]) -> T:
+    """Enter rows of `count_calls` into an account."""
+    for row in calls:
+        name = _outcome_name(State(row["state"]), State(row["first_attempt"]))
+        setattr(account, name, getattr(account, name) + row["n"])
+        account.calls += row["n"]
+    return account
+
+
+def _by_origin(by_code: list[CodeTotals]) -> list[OriginTotals]:
+    counts = Counter[str]()
+    for row in by_code:
+        counts[row.origin] += row.count
+    return [OriginTotals(origin=origin, count=n) for origin, n in counts.most_common()]
 
 
 def _outcome_name(state: State, first_attempt: State) -> str:
@@ -178,6 +235,8 @@ class CallRow:
     origin: str | None
     applied: str | None
     result_mac: str | None
+    resolved: str | None
+    """What a person said of it when it was in doubt."""
     begun_at: float
     ended_at: float | None
 
@@ -249,9 +308,15 @@ def _receipt_row(row: Row) -> ReceiptRow:
 
 
 def _call_row(row: Row, secret: bytes) -> CallRow:
-    names = ("call_id", "principal", "key", "tool", "effect", "state", "begun_at", "ended_at")
+    names = ("call_id", "principal", "key", "tool", "effect", "state", "resolved")
     result = None if row["result"] is None else digest.mac(secret, json.loads(row["result"]))
-    return CallRow(**{name: row[name] for name in names}, **_error_of(row), result_mac=result)
+    return CallRow(
+        **{name: row[name] for name in names},
+        **_error_of(row),
+        result_mac=result,
+        begun_at=row["begun_at"],
+        ended_at=row["ended_at"],
+    )
 
 
 def _attempt_row(row: Row) -> AttemptRow:

@@ -15,7 +15,6 @@ from surefoot_server import log
 from surefoot_server.call import Answer, answer_mac
 from surefoot_server.faults import Faults, Point
 from surefoot_server.journal.records import (
-    Closing,
     Entry,
     Fenced,
     Journal,
@@ -24,6 +23,7 @@ from surefoot_server.journal.records import (
 )
 from surefoot_server.journal.reserve import Spare, is_table_full
 from surefoot_server.journal.states import Disposition, State
+from surefoot_server.outcomes import Outcomes
 from surefoot_server.policy import Policy
 from surefoot_server.recovery import (
     Found,
@@ -58,6 +58,7 @@ class Execution:
         random: Random,
     ) -> None:
         self._journal = journal
+        self._outcomes = Outcomes(journal)
         self._registry = registry
         self._orphans = Orphans(journal, registry)
         self._policy = policy
@@ -65,11 +66,18 @@ class Execution:
         self._circuits = Circuits(time.monotonic)
         self._spare = Spare()
         self._random = random
-        self._owed: dict[str, Closing] = {}
 
     def close(self) -> None:
         """Give up what is held in reserve."""
         self._spare.close()
+
+    async def pay(self) -> None:
+        """Record the outcomes that the journal could not take before.
+
+        Raises:
+            JournalUnavailable: it still cannot.
+        """
+        await self._outcomes.pay_all()
 
     async def begin(self, work: Work) -> Answer:
         """Carry out a new call.
@@ -107,13 +115,18 @@ class Execution:
             outcome = Outcome.failed(
                 Error(Code.CANCELLED, Origin.CLIENT, Applied.NO, "cancelled before it began")
             )
-            await self._finish(work, _repeatable(outcome), durable=False)
+            await self._outcomes.finish(work, _repeatable(outcome), durable=False)
 
     async def begin_safe(self, work: Work) -> Answer:
         """Carry out a new call without an effect; it goes on even when the journal does not."""
         await self._faults.at(Point.BEFORE_INTENT, work.request.fault)
         self._journal.begin_safe(work.call, work.receipt)
         return await self._carry_out(work, {}, None)
+
+    async def unrecorded(self, work: Work) -> Answer:
+        """Carry out a safe call that the journal cannot take: what asks for no effect goes on."""
+        outcome, text = await self._attempt(work, {}, self._circuit(work))
+        return Answer(outcome, Disposition.RAN, receipt_id="", text=text)
 
     async def again(self, work: Work, seen: Entry, closing: Outcome | None = None) -> Answer | None:
         """Carry out another attempt of a known call; None if it stands elsewhere by now.
@@ -134,7 +147,7 @@ class Execution:
                     # What a refused preparation did not learn is still known from the one before.
                     evidence if refusal is None else seen.evidence,
                     work.receipt,
-                    closing=None if closing is None else self._closing(work, closing),
+                    closing=None if closing is None else self._outcomes.closing(work, closing),
                     durable=work.durable,
                 )
             )
@@ -151,8 +164,7 @@ class Execution:
         Raises:
             Unsettled: nobody can tell just now.
         """
-        if seen.call_id in self._owed:
-            await shielded(self._pay(seen.call_id))
+        if await shielded(self._outcomes.pay(seen.call_id)):
             return None
         if work.tool.effect is Effect.VERIFIABLE:
             await self._orphans.settle(work.tool, seen)
@@ -183,7 +195,7 @@ class Execution:
             disposition = Disposition.JOINED if found.adopted else Disposition.REPLAYED
         else:
             disposition = Disposition.IN_DOUBT
-        await self._finish(work, found.outcome)
+        await self._outcomes.finish(work, found.outcome)
         digest = answer_mac(self._journal.secret, found.outcome)
         receipt = replace(work.receipt, disposition=disposition, answer_mac=digest)
         await self._journal.record(replace(receipt, error=found.outcome.error))
@@ -202,8 +214,8 @@ class Execution:
         if tool is None:
             return None
         found = await self._orphans.settle(tool, seen, adopted)
-        if found is None:
-            return None
+        if found is None or not found.adopted:
+            return None  # whoever joined meanwhile looks at what is recorded now
         return Answer(found.outcome, Disposition.RAN, "", found.text, seen.call_id, seen.attempts)
 
     async def _prepare(self, work: Work, held: AsyncExitStack) -> tuple[Evidence, Outcome | None]:
@@ -225,17 +237,17 @@ class Execution:
     async def _carry_out(self, work: Work, evidence: Evidence, refusal: Outcome | None) -> Answer:
         if refusal is not None:
             # It had no effect: after a power cut its intent alone says all there is to say.
-            outcome = await self._finish(work, refusal, durable=False)
+            outcome = await self._outcomes.finish(work, refusal, durable=False)
             return self._answer(work, outcome, "")
         await self._faults.at(Point.AFTER_INTENT, work.request.fault)
         try:
             outcome, text = await self._attempts(work, evidence)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._finish(work, await self._stopped(work, evidence))
+                await self._outcomes.finish(work, await self._stopped(work, evidence))
             raise
         await self._faults.at(Point.AFTER_EFFECT, work.request.fault)
-        outcome = await self._finish(work, outcome)
+        outcome = await self._outcomes.finish(work, outcome)
         await self._faults.at(Point.BEFORE_ANSWER, work.request.fault)
         return self._answer(work, outcome, text)
 
@@ -277,7 +289,7 @@ class Execution:
         seen = Standing(work.call.call_id, State.RUNNING, self._journal.owner)
         number = await shielded(
             self._journal.reopen(
-                seen, fresh, None, closing=self._closing(work, ended), durable=work.durable
+                seen, fresh, None, closing=self._outcomes.closing(work, ended), durable=work.durable
             )
         )
         if number is None:
@@ -337,50 +349,6 @@ class Execution:
             if work.durable:
                 outcome, _ = await self._look(work, evidence, error)
         return _repeatable(outcome)
-
-    async def _finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> Outcome:
-        """Record the outcome; an outcome that cannot be recorded is told all the same.
-
-        Returns:
-            The outcome as recorded: with an attempt in doubt before it, no later 'not applied' is
-            the whole truth.
-        """
-        error = outcome.error
-        if work.doubt and error is not None and error.applied is Applied.NO:
-            outcome = Outcome.failed(replace(error, applied=Applied.UNKNOWN))
-        closing = self._closing(work, outcome)
-        if work.spooled:
-            self._journal.finish_safe(closing)
-            return outcome
-        for last in (False, True):
-            try:
-                await shielded(self._journal.finish(closing, durable=work.durable and durable))
-                break
-            except Fenced:
-                raise
-            except JournalUnavailable as e:
-                # Once more: a rolled-back group writes its pages anew, so this is no second fsync
-                # of pages that the first may have dropped.
-                if last:
-                    _log.error("outcome not recorded", call=work.call.call_id, reason=str(e))
-                    self._owed[work.call.call_id] = closing
-        return outcome
-
-    async def _pay(self, call_id: str) -> None:
-        """Record an outcome that the journal could not take before."""
-        await self._journal.finish(self._owed[call_id], durable=True)
-        del self._owed[call_id]
-
-    def _closing(self, work: Work, outcome: Outcome) -> Closing:
-        return Closing(
-            call_id=work.call.call_id,
-            number=work.number,
-            outcome=outcome,
-            at=self._journal.now(),
-            receipt_id=work.receipt.receipt_id,
-            answer_mac=None if work.spooled else answer_mac(self._journal.secret, outcome),
-            keep_result=work.durable,
-        )
 
     def _answer(
         self,

@@ -41,9 +41,9 @@ from surefoot_server.journal.records import Earlier, Entry, Journal, JournalUnav
 from surefoot_server.journal.states import Delivery, Disposition, Reply, Seen, State, reply
 from surefoot_server.policy import Policy
 from surefoot_server.runs import Run, Runs, RunStopped
-from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded
+from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded, stored
 from surefoot_tools.errors import Applied, Code, Origin
-from surefoot_tools.outcome import Error, Outcome, Status
+from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool, Registry
 from surefoot_tools.retry import decide
 from surefoot_tools.tool import Arguments, Effect
@@ -130,11 +130,8 @@ class Executor:
             return await self._refuse(request, Disposition.DENIED, refusal)
         try:
             return await self._carry_out(request, tool, arguments, repeated)
-        except NothingBegun as e:
-            return _unrecorded(journal_unavailable(str(e), Applied.NO))
         except JournalUnavailable as e:
-            safe = tool.effect is Effect.SAFE
-            applied = Applied.NO if safe else Applied.UNKNOWN
+            applied = Applied.NO if isinstance(e, NothingBegun) else Applied.UNKNOWN
             return _unrecorded(journal_unavailable(str(e), applied))
 
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
@@ -148,8 +145,15 @@ class Executor:
         work = self._work(request, tool, arguments, repeated)
         if work.spooled:
             return await self._execution.begin_safe(work)
+        step = self._unkeyed if request.key is None else self._keyed
         with bound_contextvars(key=request.key, tool=request.tool, attempt=request.sender_attempt):
-            return await self._looking(work, self._unkeyed if request.key is None else self._keyed)
+            try:
+                return await self._looking(work, step)
+            except JournalUnavailable as e:
+                if work.durable:
+                    raise
+                _log.warning("a safe call went unrecorded", reason=str(e))
+                return await self._execution.unrecorded(work)
 
     async def _looking(self, work: Work, step: Step) -> Answer:
         """Take a step of the answers table; look again when others changed the call meanwhile."""
@@ -187,7 +191,7 @@ class Executor:
 
     async def _answer(self, work: Work, entry: Entry, seen: Seen) -> Answer | None:
         """Do what the answers table says about a known call."""
-        known = _under(work, entry)
+        known = work.on(entry)
         match reply(seen):
             case Reply.RUN:
                 return await self._run(work)
@@ -302,7 +306,7 @@ class Executor:
                 if entry is None:
                     return None
                 if entry.state is not State.RUNNING:
-                    answer = _stored(work, entry, Disposition.JOINED)
+                    answer = stored(work, entry, Disposition.JOINED)
                     await self._answered(joined, answer.outcome)
                     return answer
                 if not await self._journal.alive(entry.owner):
@@ -323,7 +327,7 @@ class Executor:
         self, work: Work, entry: Entry, disposition: Disposition, instead: Outcome | None = None
     ) -> Answer:
         """The stored outcome, or what is said `instead`; nothing runs."""
-        answer = _stored(work, entry, disposition)
+        answer = stored(work, entry, disposition)
         outcome = instead or answer.outcome
         if work.request.key is None and outcome.error is not None:
             outcome = replace(outcome, error=with_repeat_hint(outcome.error))
@@ -382,21 +386,3 @@ def _stopped(receipt: Receipt) -> Answer:
 def _unrecorded(error: Error) -> Answer:
     """An answer without a receipt of its own."""
     return Answer(Outcome.failed(error), Disposition.DENIED, receipt_id="")
-
-
-def _stored(work: Work, entry: Entry, disposition: Disposition) -> Answer:
-    """What the journal knows of an ended call, as an answer."""
-    outcome = Outcome(Status(entry.state.value), entry.result, entry.error)
-    text = ""
-    if entry.result is not None:
-        text = work.tool.Result.model_validate(entry.result).as_text()
-    return Answer(
-        outcome, disposition, work.receipt.receipt_id, text, entry.call_id, entry.attempts
-    )
-
-
-def _under(work: Work, entry: Entry) -> Work:
-    """The same request as work on the call that it is about."""
-    call = replace(work.call, call_id=entry.call_id, key=entry.key, at=entry.begun_at)
-    receipt = replace(work.receipt, call_id=entry.call_id)
-    return Work(work.request, work.tool, work.arguments, call, receipt, entry.attempts)

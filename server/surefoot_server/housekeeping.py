@@ -43,6 +43,7 @@ class Housekeeping:
         """Make rounds until cancelled."""
         while True:
             try:
+                await self._execution.pay()
                 await self.recover()
                 await self.retain()
             except JournalUnavailable as e:

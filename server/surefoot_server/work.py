@@ -1,13 +1,15 @@
 """A call to be carried out, for the request that brought it."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import anyio
 
-from surefoot_server.call import Request
-from surefoot_server.journal.records import JournalUnavailable, NewCall, Receipt
+from surefoot_server.call import Answer, Request
+from surefoot_server.journal.records import Entry, JournalUnavailable, NewCall, Receipt
+from surefoot_server.journal.states import Disposition
+from surefoot_tools.outcome import Outcome, Status
 from surefoot_tools.registry import AnyTool
 from surefoot_tools.tool import Arguments, Context, Effect
 
@@ -65,6 +67,23 @@ class Work:
     def spooled(self) -> bool:
         """Whether its records need not wait for a commit: those of safe calls without a key."""
         return self.tool.effect is Effect.SAFE and self.call.key is None
+
+    def on(self, entry: Entry) -> "Work":
+        """The same request as work on the call that it is about."""
+        call = replace(self.call, call_id=entry.call_id, key=entry.key, at=entry.begun_at)
+        receipt = replace(self.receipt, call_id=entry.call_id)
+        return Work(self.request, self.tool, self.arguments, call, receipt, entry.attempts)
+
+
+def stored(work: Work, entry: Entry, disposition: Disposition) -> Answer:
+    """What the journal knows of an ended call, as an answer."""
+    outcome = Outcome(Status(entry.state.value), entry.result, entry.error)
+    text = ""
+    if entry.result is not None:
+        text = work.tool.Result.model_validate(entry.result).as_text()
+    return Answer(
+        outcome, disposition, work.receipt.receipt_id, text, entry.call_id, entry.attempts
+    )
 
 
 T = TypeVar("T")

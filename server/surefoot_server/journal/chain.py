@@ -50,7 +50,8 @@ def row_name(table: str, row: Row) -> str:
 
 def row_digest(row: Row) -> str:
     """SHA-256 over the columns of a row, in the order of their names."""
-    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+    values = [row[column] for column in sorted(row)]
+    return hashlib.sha256(to_json(values).encode()).hexdigest()
 
 
 class Chain:

@@ -122,7 +122,7 @@ class Operations:
         """
         row = closing_row(closing)
         _check(State.RUNNING, Change.FINISH, State(row["state"]))
-        calls = store.execute("close_call", row | {"owner": self.owner})
+        calls = _close_call(store, row, self.owner)
         if not calls:
             self._explain_fence(store, closing)
         changed = _each("attempt", store.execute("close_attempt", row)) + _each("call", calls)
@@ -210,9 +210,9 @@ class Operations:
 
     def _fold_line(self, store: Store, line: Row, instance: str) -> None:
         if line["kind"] == "finish":
-            changed = _each("attempt", store.execute("close_attempt", line))
-            changed += _each("call", store.execute("close_call", line | {"owner": instance}))
+            changed = _each("call", _close_call(store, line, instance))
             if changed:
+                changed += _each("attempt", store.execute("close_attempt", line))
                 changed += _each("receipt", store.execute("close_receipt", line))
         else:
             changed = _each("receipt", store.execute("deliver_receipt", line))
@@ -261,6 +261,14 @@ def earlier(store: Store, principal: str, fingerprint: str, since: float) -> lis
         )
         found.append(Earlier(to_entry(row), deliveries))
     return found
+
+
+def _close_call(store: Store, row: Row, owner: str) -> list[Row]:
+    """The outcome of a call is that of its last attempt, whichever of several ends last."""
+    # Not a part of the UPDATE: SQLite takes four times as long when its WHERE has a subquery.
+    if store.execute("next_attempt", {"call_id": row["call_id"], "number": row["number"]}):
+        return []
+    return store.execute("close_call", row | {"owner": owner})
 
 
 def _each(table: str, rows: list[Row]) -> Changed:

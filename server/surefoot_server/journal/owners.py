@@ -10,6 +10,22 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def is_held(path: Path) -> bool:
+    """Whether the process whose lock file this is still runs."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 class Owner:
     """This server process as an owner of calls; alive as long as the process holds its lock.
 
@@ -43,18 +59,7 @@ class Owner:
         """Whether that server process still runs."""
         if instance == self.instance:
             return True
-        try:
-            descriptor = os.open(self._path(instance), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(descriptor)
+        return is_held(self._path(instance))
 
     def clear(self, path: Path) -> None:
         """Remove the lock file of a process that died; removed under its lock, see `_lock`."""

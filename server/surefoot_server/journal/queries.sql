@@ -48,6 +48,10 @@ RETURNING *;
 -- The number of a call's last attempt.
 SELECT max(number) AS number FROM attempt WHERE call_id = :call_id;
 
+-- name: next_attempt
+-- Whether an attempt is followed by another; they are numbered without gaps.
+SELECT number FROM attempt WHERE call_id = :call_id AND number = :number + 1;
+
 -- name: insert_receipt
 -- Record one request received; or, where it is recorded, what it was answered.
 INSERT INTO receipt (receipt_id, call_id, instance, principal, client, key, tool, sender_attempt, disposition,
@@ -102,10 +106,9 @@ WHERE call_id = :call_id AND number = :number AND ended_at IS NULL
 RETURNING *;
 
 -- name: close_call
--- The outcome of a call: that of its last attempt, whichever of several ends last, told by its owner.
+-- The outcome of a call, told by its owner.
 UPDATE call SET state = :state, result = :result, error = :error, ended_at = :at
 WHERE call_id = :call_id AND owner = :owner AND ended_at IS NULL
-  AND :number = (SELECT max(number) FROM attempt WHERE call_id = :call_id)
 RETURNING *;
 
 -- name: close_receipt
@@ -237,10 +240,12 @@ SELECT disposition, count(*) AS n FROM receipt
 WHERE received_at >= :since AND (:tool IS NULL OR tool = :tool) GROUP BY disposition;
 
 -- name: count_calls
--- Calls by tool, state and whether their first attempt succeeded.
-SELECT c.tool, c.state, a.state AS first_attempt, count(*) AS n
+-- Calls by tool, principal, client (of the request that began it), state and that of the first attempt.
+SELECT c.tool, c.principal, c.state, a.state AS first_attempt,
+  (SELECT r.client FROM receipt r WHERE r.call_id = c.call_id
+   ORDER BY r.received_at, r.receipt_id LIMIT 1) AS client, count(*) AS n
 FROM call c JOIN attempt a ON a.call_id = c.call_id AND a.number = 1
-WHERE c.begun_at >= :since AND (:tool IS NULL OR c.tool = :tool) GROUP BY 1, 2, 3;
+WHERE c.begun_at >= :since AND (:tool IS NULL OR c.tool = :tool) GROUP BY 1, 2, 3, 4, 5;
 
 -- name: count_errors
 -- Failed and refused requests by code and origin. A call that failed is counted by its own error, once.

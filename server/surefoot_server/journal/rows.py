@@ -1,6 +1,7 @@
 """Between the journal's rows and the executor's records."""
 
 import json
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -10,10 +11,19 @@ from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error
 from surefoot_tools.tool import Effect
 
+# `json.dumps` with options makes an encoder for each call; at 64 callers that is felt.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
 
 def to_json(value: Any) -> str:
     """Compact JSON. ASCII: evidence may hold names that are no UTF-8, which no column takes."""
-    return json.dumps(value, separators=(",", ":"))
+    return _encode(value)
+
+
+def storable(text: str) -> str:
+    """Text from outside as every database takes it: no lone surrogates, no NUL."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def error_json(error: Error | None) -> str | None:
@@ -40,9 +50,9 @@ def call_row(call: NewCall, owner: str) -> Row:
     """The columns of a call that begins."""
     return {
         "call_id": call.call_id,
-        "principal": call.principal,
+        "principal": storable(call.principal),
         "key": call.key,
-        "tool": call.tool,
+        "tool": storable(call.tool),
         "effect": call.effect,
         "fingerprint": call.fingerprint,
         "scope": call.scope,
@@ -60,10 +70,10 @@ def receipt_row(receipt: Receipt, instance: str) -> Row:
         "receipt_id": receipt.receipt_id,
         "call_id": receipt.call_id,
         "instance": instance,
-        "principal": receipt.principal,
-        "client": receipt.client,
-        "key": receipt.key,
-        "tool": receipt.tool,
+        "principal": storable(receipt.principal),
+        "client": None if receipt.client is None else storable(receipt.client),
+        "key": None if receipt.key is None else storable(receipt.key),
+        "tool": storable(receipt.tool),
         "sender_attempt": receipt.sender_attempt,
         "disposition": receipt.disposition.value,
         "arguments_mac": receipt.arguments_mac,

@@ -16,6 +16,8 @@ from typing import Any
 
 from surefoot_server.journal.rows import to_json
 
+MOST = 100_000
+"""Lines that wait in memory while the journal cannot be written; what comes then is not kept."""
 Line = dict[str, Any]
 """One line: `kind` (begin, finish, delivery), and the columns."""
 
@@ -61,7 +63,8 @@ class Spool:
                 self._write(data)
             self._writes[self._active] += 1
             self._clean[self._active] = False
-            self._lines.append(line)
+            if len(self._lines) < MOST:
+                self._lines.append(line)
             return len(self._lines)
 
     def _write(self, data: bytes) -> None:

@@ -148,6 +148,9 @@ class SqlJournal:
     def deliver(self, receipt_id: str, delivery: Delivery, at: float) -> None:
         """Record what became of an answer without waiting."""
         self._put(operations.delivery_line(receipt_id, delivery, at))
+        if delivery is Delivery.LOST:
+            # Another server may be asked for the same within the moment that lines wait.
+            self._writer.post(_nothing)
 
     def _put(self, line: Row) -> None:
         if self._spool is None:

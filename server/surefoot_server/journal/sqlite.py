@@ -3,8 +3,9 @@
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import apsw
 from uuid6 import uuid7
@@ -12,10 +13,10 @@ from uuid6 import uuid7
 from surefoot_server.journal.chain import Store
 from surefoot_server.journal.clock import Clock
 from surefoot_server.journal.operations import Operations
-from surefoot_server.journal.owners import Owner
+from surefoot_server.journal.owners import Owner, is_held
 from surefoot_server.journal.records import JournalUnavailable, Row
 from surefoot_server.journal.reserve import Ballast
-from surefoot_server.journal.spool import Spool
+from surefoot_server.journal.spool import Spool, left_behind
 from surefoot_server.journal.sql import QUERIES, SCHEMA
 from surefoot_server.journal.sql_journal import SqlJournal, fold_dead
 from surefoot_server.journal.writer import Groups, Writer
@@ -61,7 +62,6 @@ def connect(path: Path | str, *, read_only: bool = False) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_TIMEOUT)
-    connection.row_trace = _as_dict
     return connection
 
 
@@ -77,10 +77,18 @@ class SqliteDatabase:
         self.connection = connection
         self._ballast = ballast
         self._synchronous = ""
+        self._columns: dict[str, list[str]] = {}
 
     def execute(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:
         """Run a named statement."""
-        return cast(list[Row], self.connection.execute(QUERIES[name], parameters).fetchall())
+        found: list[Row] = []
+        cursor = self.connection.execute(QUERIES[name], parameters)
+        for row in cursor:
+            columns = self._columns.get(name)
+            if columns is None:  # once a statement: it costs as much as the statement does
+                columns = self._columns[name] = [each[0] for each in cursor.description]
+            found.append(dict(zip(columns, row, strict=True)))
+        return found
 
     def begin(self, *, durable: bool) -> None:
         """Begin a transaction that writes."""
@@ -192,6 +200,8 @@ class SqliteJournal(SqlJournal):
 class SqliteReader:
     """A journal file that is only read, whoever writes it; see `records.Reader`.
 
+    What a server that died has left beside the file is folded in first, where that can be done.
+
     Raises:
         JournalUnavailable: there is no journal, or it cannot be read.
     """
@@ -199,6 +209,9 @@ class SqliteReader:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise JournalUnavailable(f"there is no journal at {path}")
+        if _left_by_the_dead(path.parent / "instances"):
+            with suppress(JournalUnavailable):  # it may only be read: then that is all there is
+                SqliteJournal(path, version="reader").close()
         try:
             self._db = SqliteDatabase(connect(path, read_only=True))
             (found,) = self._db.execute("get_setting", {"name": "schema"}) or [{"value": None}]
@@ -225,6 +238,17 @@ class SqliteReader:
         self._db.close()
 
 
+def _left_by_the_dead(instances: Path) -> bool:
+    try:
+        return any(
+            any(path.stat().st_size for path in paths)
+            and not is_held(instances / f"{instance}.lock")
+            for instance, paths in left_behind(instances).items()
+        )
+    except OSError:
+        return False
+
+
 def _other_version(found: object) -> str:
     return (
         f"the journal has version {found}, this surefoot reads {SCHEMA_VERSION};"
@@ -239,8 +263,7 @@ def _set_up(database: SqliteDatabase, doing: Operations, clock: Clock, version: 
     db.execute(f"PRAGMA journal_size_limit={LONGEST_WAL}")
     db.execute("PRAGMA fullfsync=1")  # macOS alone; elsewhere it does nothing
     database.begin(durable=True)
-    tables = db.execute("SELECT count(*) AS n FROM sqlite_master").fetchall()
-    if cast(list[Row], tables)[0]["n"] == 0:
+    if db.execute("SELECT count(*) FROM sqlite_master").fetchall() == [(0,)]:
         db.execute(SCHEMA)
         names = {"schema": SCHEMA_VERSION, "secret": secrets.token_bytes(32)}
         for name, value in names.items():
@@ -255,7 +278,3 @@ def _set_up(database: SqliteDatabase, doing: Operations, clock: Clock, version: 
     secret: bytes = database.execute("get_setting", {"name": "secret"})[0]["value"]
     database.commit()
     return secret
-
-
-def _as_dict(cursor: apsw.Cursor, row: "apsw.SQLiteValues") -> Any:
-    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
