@@ -1,5 +1,6 @@
 """What all tests share."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.place import Place
+    from tests.support.postgres import Postgres
 
 
 @pytest.fixture
@@ -22,3 +24,12 @@ def place(tmp_path: Path) -> "Place":
     from tests.support.place import Place
 
     return Place.make(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Generator[Postgres]":
+    """A PostgreSQL server of the tests' own."""
+    from tests.support.postgres import a_server  # the driver takes time to load
+
+    with a_server() as server:
+        yield server

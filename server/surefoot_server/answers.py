@@ -80,27 +80,43 @@ def server_died(applied: Applied) -> Error:
     return Error(Code.UNAVAILABLE, Origin.SERVER, applied, "the server died during this attempt")
 
 
-def in_doubt(known: str, name: str) -> Error:
+def in_doubt(known: str, seen: Entry) -> Error:
     """The error of a call of which nobody can tell whether its effect happened.
 
     Args:
         known: All that is known.
-        name: The call's key, or its id where it has none.
+        seen: The call.
     """
-    return Error(
-        Code.UNKNOWN,
-        Origin.SERVER,
-        Applied.UNKNOWN,
-        f"in doubt: {known}. It is not run again by itself.",
-        hint="Look at what it may have done. To do it (again) on purpose, send it under a new key,"
+    return explained(Error(Code.UNKNOWN, Origin.SERVER, Applied.UNKNOWN, known), seen)
+
+
+def explained(error: Error, seen: Entry) -> Error:
+    """What is known of a call in doubt, since when, and the ways out."""
+    if error.message.startswith(_IN_DOUBT):
+        return error
+    ways_out = (
+        "Look at what it may have done. To do it (again) on purpose, send it under a new key,"
         " or without a key with repeat: true. Who knows what became of it can say so: surefoot"
-        f" journal resolve {name} happened|not-happened --reason '...'",
+        f" journal resolve {seen.key or seen.call_id} happened|not-happened --reason '...'"
     )
+    return replace(
+        error,
+        message=f"{_IN_DOUBT}, begun at {_at(seen.begun_at)}: {error.message}."
+        " It is not run again by itself.",
+        hint=f"{error.hint} {ways_out}" if error.hint else ways_out,
+    )
+
+
+_IN_DOUBT = "in doubt"
+
+
+def _at(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def result_gone(entry: Entry) -> Error:
     """The error of a call that was done, and whose result is not kept any more."""
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.ended_at or entry.begun_at))
+    at = _at(entry.ended_at or entry.begun_at)
     said = f" ({entry.resolved})" if entry.resolved else ""
     return Error(
         Code.FAILED_PRECONDITION,

@@ -79,6 +79,16 @@ class Execution:
         """
         await self._outcomes.pay_all()
 
+    def reaches(self, seen: Entry) -> bool:
+        """Whether this server can look into what became of a call."""
+        tool = self._registry.get(seen.tool)
+        return tool is not None and tool.reaches(seen.evidence)
+
+    async def forget(self, before: float) -> None:
+        """Have the tools drop what they keep outside of the journal."""
+        for tool in self._registry:
+            await tool.forget(before)
+
     async def begin(self, work: Work) -> Answer:
         """Carry out a new call.
 
@@ -242,13 +252,20 @@ class Execution:
         await self._faults.at(Point.AFTER_INTENT, work.request.fault)
         try:
             outcome, text = await self._attempts(work, evidence)
+            if work.doubt and work.tool.effect is Effect.TRANSACTIONAL:
+                outcome, text = await self._clear_doubt(work, evidence, outcome, text)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._outcomes.finish(work, await self._stopped(work, evidence))
-            raise
+                outcome, text = await self._stopped(work, evidence)
+                outcome = await self._outcomes.finish(work, outcome)
+            if outcome.error is not None:
+                raise
+            # The cancel came too late: this run came to its own end, and its answer may be lost.
+            return self._answer(work, outcome, text)
         await self._faults.at(Point.AFTER_EFFECT, work.request.fault)
         outcome = await self._outcomes.finish(work, outcome)
-        await self._faults.at(Point.BEFORE_ANSWER, work.request.fault)
+        with anyio.CancelScope(shield=True):  # nothing is left to be cancelled
+            await self._faults.at(Point.BEFORE_ANSWER, work.request.fault)
         return self._answer(work, outcome, text)
 
     async def _attempts(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
@@ -278,6 +295,19 @@ class Execution:
                         raise AttemptFailed(outcome.error, work.tool.effect)
         except AttemptFailed:
             _log.warning("call failed", call=work.call.call_id, attempts=work.number)
+        return outcome, text
+
+    async def _clear_doubt(
+        self, work: Work, evidence: Evidence, outcome: Outcome, text: str
+    ) -> tuple[Outcome, str]:
+        """An attempt in doubt, then one without an effect: the tool can tell both apart now."""
+        if outcome.error is None or outcome.error.applied is not Applied.NO:
+            return outcome, text
+        with suppress(ToolError):
+            found = await work.tool.recover(evidence)
+            if isinstance(found, Happened):
+                return succeeded(found.result)
+            work.doubt = not isinstance(found, NotBegun)
         return outcome, text
 
     async def _once_more(
@@ -334,12 +364,13 @@ class Execution:
             return succeeded(found.result)
         return Outcome.failed(error), ""
 
-    async def _stopped(self, work: Work, evidence: Evidence) -> Outcome:
-        """The outcome of a call that was cancelled while it ran.
+    async def _stopped(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
+        """The outcome of a call that was cancelled while it ran, and its text.
 
         One whose effect did not happen may run when its key comes back: a lost connection is a
         cancel, too, and whoever sends the key again wants it done.
         """
+        text = ""
         if work.context.interrupted is not None:
             outcome = Outcome.failed(Error.of(work.context.interrupted))
         else:
@@ -347,8 +378,8 @@ class Execution:
             error = Error(Code.CANCELLED, Origin.CLIENT, applied, "cancelled while it ran")
             outcome = Outcome.failed(error)
             if work.durable:
-                outcome, _ = await self._look(work, evidence, error)
-        return _repeatable(outcome)
+                outcome, text = await self._look(work, evidence, error)
+        return _repeatable(outcome), text
 
     def _answer(
         self,
@@ -367,7 +398,7 @@ class Execution:
         )
 
 
-def _repeatable(outcome: Outcome) -> Outcome:
+def _repeatable(outcome: Outcome) -> tuple[Outcome, str]:
     """A cancelled call whose effect did not happen may run when its key comes back."""
     if outcome.error is None or outcome.error.applied is not Applied.NO:
         return outcome

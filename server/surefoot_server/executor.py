@@ -22,6 +22,7 @@ from structlog.contextvars import bound_contextvars
 from surefoot_server import log
 from surefoot_server.answers import (
     REPEAT_NOTE,
+    explained,
     invalid_arguments,
     journal_unavailable,
     key_conflict,
@@ -211,7 +212,9 @@ class Executor:
             case Reply.REPLAY:
                 return await self._replay(known, entry, Disposition.REPLAYED)
             case Reply.EXPLAIN:
-                return await self._replay(known, entry, Disposition.IN_DOUBT)
+                error = None if entry.error is None else explained(entry.error, entry)
+                doubt = None if error is None else Outcome.failed(error)
+                return await self._replay(known, entry, Disposition.IN_DOUBT, doubt)
 
     async def _run(self, work: Work) -> Answer | None:
         try:
@@ -236,9 +239,10 @@ class Executor:
         entry = doubt.entry
         run = self._runs.of(entry.call_id)
         if run is not None:
-            return await self._join(work, run)
-        seen = await self._see(work, entry)
-        answer = await self._answer(work, entry, replace(seen, again=False))
+            answer = await self._join(work, run)
+        else:
+            seen = await self._see(work, entry)
+            answer = await self._answer(work, entry, replace(seen, again=False))
         if answer is None or answer.disposition is Disposition.RAN:
             return answer
         return replace(answer, text=f"{answer.text}\n\n{REPEAT_NOTE}" if answer.text else "")
@@ -290,8 +294,9 @@ class Executor:
             answer = _stopped(joined)
         if answer is None:
             return None
-        await self._answered(joined, answer.outcome)
-        return replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
+        told = await self._answered(joined, answer.outcome)
+        about = replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
+        return replace(about, outcome=told)
 
     async def _join_elsewhere(self, work: Work) -> Answer | None:
         """Wait for a call that another live server carries out."""
@@ -307,8 +312,8 @@ class Executor:
                     return None
                 if entry.state is not State.RUNNING:
                     answer = stored(work, entry, Disposition.JOINED)
-                    await self._answered(joined, answer.outcome)
-                    return answer
+                    told = await self._answered(joined, answer.outcome)
+                    return replace(answer, outcome=told)
                 if not await self._journal.alive(entry.owner):
                     return None
         return await self._give_up(joined, patience)
@@ -319,8 +324,8 @@ class Executor:
         return max(0.0, min(self._policy.join_wait, left))
 
     async def _give_up(self, joined: Receipt, patience: float) -> Answer:
-        outcome = Outcome.failed(still_running(joined.call_id or "", patience))
-        await self._answered(joined, outcome)
+        running = Outcome.failed(still_running(joined.call_id or "", patience))
+        outcome = await self._answered(joined, running)
         return Answer(outcome, Disposition.JOINED, joined.receipt_id, call_id=joined.call_id)
 
     async def _replay(
@@ -328,11 +333,8 @@ class Executor:
     ) -> Answer:
         """The stored outcome, or what is said `instead`; nothing runs."""
         answer = stored(work, entry, disposition)
-        outcome = instead or answer.outcome
-        if work.request.key is None and outcome.error is not None:
-            outcome = replace(outcome, error=with_repeat_hint(outcome.error))
-        await self._answered(replace(work.receipt, disposition=disposition), outcome)
-        return replace(answer, outcome=outcome)
+        receipt = replace(work.receipt, disposition=disposition)
+        return replace(answer, outcome=await self._answered(receipt, instead or answer.outcome))
 
     async def _conflict(self, work: Work) -> Answer:
         error = key_conflict(work.call.key or "")
@@ -346,9 +348,13 @@ class Executor:
         await self._answered(receipt, outcome)
         return Answer(outcome, disposition, receipt.receipt_id)
 
-    async def _answered(self, receipt: Receipt, outcome: Outcome) -> None:
+    async def _answered(self, receipt: Receipt, outcome: Outcome) -> Outcome:
+        """Record what a request is told, and return it: without a key, with the way to repeat."""
+        if outcome.error is not None and receipt.call_id is not None and receipt.key is None:
+            outcome = replace(outcome, error=with_repeat_hint(outcome.error))
         digest = answer_mac(self._journal.secret, outcome)
         await self._note(replace(receipt, answer_mac=digest, error=outcome.error))
+        return outcome
 
     async def _note(self, receipt: Receipt) -> None:
         """Record a receipt; what is known is answered even when that fails."""

@@ -1,5 +1,6 @@
 """What a server does unasked: settle calls of servers that died, and drop what is past its time."""
 
+import itertools
 from dataclasses import replace
 
 import anyio
@@ -16,6 +17,8 @@ _log = log.get("housekeeping")
 
 EVERY = 60.0
 """Seconds between two rounds."""
+FORGET = 60
+"""Rounds between two looks into the users' databases for inbox rows past their time."""
 
 
 class Housekeeping:
@@ -41,26 +44,35 @@ class Housekeeping:
 
     async def go_on(self) -> None:
         """Make rounds until cancelled."""
-        while True:
+        for number in itertools.count(1):
             try:
                 await self._execution.pay()
                 await self.recover()
                 await self.retain()
+                if number % FORGET == 0:
+                    await self.forget()
             except JournalUnavailable as e:
                 _log.warning("no housekeeping while the journal is unavailable", reason=str(e))
             await anyio.sleep(EVERY)
 
     async def retain(self) -> int:
-        """Drop what is past its time; how many rows that were."""
+        """Drop what is past its time; how many rows of the journal that were."""
         return await self._journal.retain(self._policy.retention, self._journal.now())
+
+    async def forget(self) -> None:
+        """Drop what the tools keep elsewhere for calls that the journal has forgotten."""
+        await self._execution.forget(self._journal.now() - self._policy.retention.keys)
 
     async def recover(self) -> None:
         """Look into every call whose server died; what still runs is adopted for the grace."""
         again = list(self._unsettled.values())
         self._unsettled.clear()
         for seen in [*again, *await self._journal.orphans()]:
-            if seen.scope == self._scope and self._runs.of(seen.call_id) is None:
+            if self._is_ours(seen) and self._runs.of(seen.call_id) is None:
                 await self._look_into(seen)
+
+    def _is_ours(self, seen: Entry) -> bool:
+        return seen.scope == self._scope and self._execution.reaches(seen)
 
     async def _look_into(self, seen: Entry) -> None:
         name = None if seen.key is None else (seen.principal, seen.key)

@@ -93,7 +93,7 @@ async def look_at(
         case NotBegun():
             return Found(died(Applied.NO), not_begun=True)
         case Unknown(known):
-            return Found(Outcome.failed(in_doubt(known, seen.key or seen.call_id)))
+            return Found(Outcome.failed(in_doubt(known, seen)))
         case Running():
             if adopted is not None:
                 adopted.set()
@@ -112,7 +112,7 @@ def interrupted(seen: Entry, context: Context) -> Found:
     if context.interrupted is not None:
         return Found(Outcome.failed(Error.of(context.interrupted)), adopted=True)
     known = "it was stopped after its server had died"
-    return Found(Outcome.failed(in_doubt(known, seen.key or seen.call_id)), adopted=True)
+    return Found(Outcome.failed(in_doubt(known, seen)), adopted=True)
 
 
 class Orphans:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import apsw
 import pytest
+from tests.support.at_postgres import ask
 from tests.support.execute import Hook
+from tests.support.postgres import Postgres
 
 
 @pytest.fixture
@@ -31,3 +33,11 @@ def hook() -> Generator[Callable[[Hook], None]]:
     yield add
     for one in added:
         apsw.connection_hooks.remove(one)
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> str:
+    """A PostgreSQL database with an empty table `t`."""
+    url = postgres.fresh_database()
+    ask(url, "create table t(id integer generated always as identity, name text unique not null)")
+    return url

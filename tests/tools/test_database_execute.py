@@ -35,7 +35,9 @@ async def test_statements_commit_together_and_tell_what_they_did(path: Path) -> 
 async def test_the_evidence_names_the_database_and_the_inbox_row(path: Path) -> None:
     arguments = ExecuteArguments.model_validate({"statements": [{"sql": INSERT}]})
     evidence = await a_tool(path).prepare(arguments, a_context("run:1"))
-    assert evidence == {"database": "main", "key": "run:1"}
+    place = f"sqlite:{path.resolve()}"
+    there = {"database": "main", "key": "run:1", "target": place, "dry_run": False}
+    assert evidence == there
 
 
 async def test_the_same_key_again_runs_nothing_and_gives_the_same_result(path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from surefoot_tools.database.budget import Budget
 from surefoot_tools.database.engine import Statement
 from surefoot_tools.database.interruption import Interruption
-from surefoot_tools.database.sqlite_connection import Budget, connect, run_statement
+from surefoot_tools.database.sqlite_connection import connect, run_statement
 from surefoot_tools.database.sqlite_guard import Guard
 from surefoot_tools.errors import Applied, Code, ToolError
 

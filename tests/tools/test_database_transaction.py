@@ -147,7 +147,7 @@ async def test_a_commit_that_was_busy_once_is_tried_again(
     assert rows(path) == [("a",)]
 
 
-async def test_an_io_error_at_commit_is_in_doubt_and_the_key_settles_it(path: Path) -> None:
+async def test_a_flush_that_fails_at_commit_is_in_doubt_and_the_inbox_tells(path: Path) -> None:
     """Guard: `commit_error`; before COMMIT nothing is flushed, so the failure is COMMIT's."""
     disk = Disk()
     Troubled.broken.set()
@@ -157,7 +157,7 @@ async def test_an_io_error_at_commit_is_in_doubt_and_the_key_settles_it(path: Pa
     finally:
         Troubled.broken.clear()
         disk.unregister()
-    assert (caught.value.code, caught.value.applied) == (Code.UNKNOWN, Applied.UNKNOWN)
+    assert (caught.value.code, caught.value.applied) == (Code.DATA_LOSS, Applied.UNKNOWN)
     assert (await execute(path, INSERT)).committed
     assert rows(path) == [("a",)]
 

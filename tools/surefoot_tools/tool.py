@@ -114,7 +114,7 @@ class Running:
     handle: str
     """What it is, for people: a process id or a job's name."""
     attend: "Callable[[Context], Awaitable[Result]]"
-    """Adopts it: waits for its end as `run` would have, with the same errors; cancelling ends it."""
+    """Adopts it: waits for its end as `run` would, with the same errors; a cancel ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +183,22 @@ class Tool(ABC, Generic[A, R]):
         """
 
     async def recover(self, evidence: Evidence) -> Recovery:
-        """Find out what became of an attempt whose end nobody recorded."""
+        """Find out what became of an attempt whose end nobody recorded.
+
+        Raises:
+            ToolError: with `applied` yes or no: that is what became of it; unknown: it cannot be
+                told just now, but perhaps later.
+        """
         return Unknown(f"{self.name} leaves nothing behind that would tell")
+
+    def reaches(self, evidence: Evidence) -> bool:
+        """Whether this server can look into a call that another one began: its target is ours."""
+        return True
+
+    async def forget(self, before: float) -> None:
+        """Drop what was kept outside of the journal for calls that ended before a time.
+
+        Args:
+            before: Seconds since the epoch; the journal has forgotten those calls, too.
+        """
+        return None

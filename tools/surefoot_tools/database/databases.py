@@ -5,11 +5,12 @@ Opens nothing: a database is opened by each call that uses it.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from surefoot_tools.database.engine import Engine
+from surefoot_tools.database.postgres_url import FORM, SCHEMES, read_url
 from surefoot_tools.database.sqlite import SqliteEngine
 from surefoot_tools.errors import Code, Origin, ToolError
 
@@ -18,7 +19,11 @@ DEFAULT = "default"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_FORMS = "sqlite:///relative/path.db or sqlite:////absolute/path.db, with ?mode=rw to allow writes"
+_SQLITE = "sqlite:///relative/path.db or sqlite:////absolute/path.db, with ?mode=rw to allow writes"
+_FORMS = f"{_SQLITE}; {FORM}"
+
+PURGE_TIMEOUT = 30.0
+"""Seconds for one database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +31,15 @@ class Database:
     """A database that the tools may use."""
 
     name: str
-    url: str
-    """In SQLAlchemy's form, without query: `sqlite:///relative.db`, `sqlite:////absolute.db`."""
+    url: str = field(repr=False)
+    """In SQLAlchemy's form, without `mode`: `sqlite:///relative.db`, `sqlite:////absolute.db`,
+    `postgresql://user:password@host:port/database`."""
     writable: bool = False
 
     def files(self) -> list[Path]:
-        """The files that hold it, canonical: what no other tool may write."""
+        """The files that hold it, canonical: what no other tool may write; none of a server's."""
+        if _is_postgres(self.url):
+            return []
         path = _sqlite_path(self.name, self.url).resolve()
         return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal")]
 
@@ -47,20 +55,42 @@ def parse_database(text: str) -> Database:
     if not equals or _NAME.fullmatch(name) is None:
         what = f"the name {name!r}" if equals else "an argument without '='"
         raise ValueError(f"{what} is not NAME=URL with a name of letters, digits and _.-")
+    if _is_postgres(url):
+        return _parse_postgres(name, url)
     url, _, query = url.partition("?")
     _sqlite_path(name, url)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError as error:
         raise ValueError(f"database {name}: what follows '?' is not key=value") from error
-    for key, value in pairs:
+    for key, _ in pairs:
         if key != "mode":
             raise ValueError(f"database {name}: parameter {key!r} is not known; there is only mode")
-        if value not in ("ro", "rw"):
-            raise ValueError(f"database {name}: mode is {value!r}; it is ro (default) or rw")
-    if len(pairs) > 1:
+    return Database(name, url, writable=_writable(name, [value for _, value in pairs]))
+
+
+def _writable(name: str, modes: list[str]) -> bool:
+    if len(modes) > 1:
         raise ValueError(f"database {name}: mode is given more than once")
-    return Database(name, url, writable=pairs == [("mode", "rw")])
+    if modes and modes[0] not in ("ro", "rw"):
+        raise ValueError(f"database {name}: mode is ro (default) or rw")
+    return modes == ["rw"]
+
+
+def _is_postgres(url: str) -> bool:
+    scheme = _SCHEME.match(url)
+    return scheme is not None and scheme[1].lower() in SCHEMES
+
+
+def _parse_postgres(name: str, url: str) -> Database:
+    """Take `mode` out; the rest of what follows '?' is libpq's and stays."""
+    front, _, query = url.partition("?")
+    parts = query.split("&") if query else []
+    modes = [part.partition("=")[2] for part in parts if part.partition("=")[0] == "mode"]
+    rest = "&".join(part for part in parts if part.partition("=")[0] != "mode")
+    url = f"{front}?{rest}" if rest else front
+    read_url(name, url)
+    return Database(name, url, writable=_writable(name, modes))
 
 
 def _sqlite_path(name: str, url: str) -> Path:
@@ -79,10 +109,21 @@ def engine_of(database: Database) -> Engine:
     """The engine that its URL asks for.
 
     Raises:
-        ValueError: the URL is of no kind that is supported.
+        ValueError: the URL is of no kind that is supported, or the driver is missing.
     """
-    path = _sqlite_path(database.name, database.url)
-    return SqliteEngine(database.name, path.absolute(), writable=database.writable)
+    if not _is_postgres(database.url):
+        path = _sqlite_path(database.name, database.url)
+        return SqliteEngine(database.name, path.absolute(), writable=database.writable)
+    address = read_url(database.name, database.url)
+    try:
+        # Imported here: its driver is an extra.
+        from surefoot_tools.database.postgres import PostgresEngine
+    except ImportError as error:
+        raise ValueError(
+            f"database {database.name}: PostgreSQL needs its driver: pip install"
+            f" 'surefoot[postgres]' ({error})"
+        ) from error
+    return PostgresEngine(database.name, address, writable=database.writable)
 
 
 class Databases:
@@ -144,3 +185,24 @@ class Databases:
             ToolError: as of `resolve`.
         """
         return self._engines[self.resolve(name)]
+
+    def place(self, name: str = DEFAULT) -> str | None:
+        """The place of the database meant (`Engine.place`), or None where there is none."""
+        try:
+            return self.get(name).place
+        except ToolError:
+            return None  # the call itself says what is wrong with the name
+
+    async def purge_inboxes(self, older_than: float) -> dict[str, int | ToolError]:
+        """Forget, in each database, what was recorded before a Unix time (`Engine.purge_inbox`).
+
+        Returns:
+            By name, the number of records removed, or why none could be.
+        """
+        removed: dict[str, int | ToolError] = {}
+        for name, engine in self._engines.items():
+            try:
+                removed[name] = await engine.purge_inbox(older_than, timeout=PURGE_TIMEOUT)
+            except ToolError as error:
+                removed[name] = error
+        return removed

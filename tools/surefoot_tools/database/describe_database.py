@@ -85,6 +85,10 @@ class DescribeDatabase(Tool[DescribeArguments, DescribeResult]):
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
 
+    def target(self, arguments: DescribeArguments) -> str | None:
+        """The place of the database."""
+        return self._databases.place(arguments.database)
+
     async def run(
         self, arguments: DescribeArguments, evidence: Evidence, context: Context
     ) -> DescribeResult:

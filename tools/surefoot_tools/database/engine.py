@@ -1,6 +1,6 @@
 """What a kind of database must be able to do for the tools, and the shapes that pass between.
 
-Before it: the tools. After it: `sqlite.py`. Another kind of database is one more `Engine`.
+Before it: the tools. After it: `sqlite.py`, `postgres.py`. Another kind is one more `Engine`.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from surefoot_tools.database.values import Json, Parameters
+from surefoot_tools.errors import Code, ToolError
 from surefoot_tools.tool import Context
 
 INBOX = "surefoot_inbox"
@@ -76,7 +77,7 @@ class Table:
 
     name: str
     kind: str
-    """table, view or virtual"""
+    """table, view or virtual (in PostgreSQL: a foreign table)"""
     columns: list[Column]
     keys: list[ForeignKey]
     indexes: list[Index]
@@ -88,7 +89,12 @@ class Engine(Protocol):
     """One database of some kind. Every method is bounded by `timeout` and by `context.deadline`."""
 
     dialect: str
-    """The name of its SQL, for the model: `sqlite`."""
+    """The name of its SQL, for the model: `sqlite`, `postgresql`."""
+
+    @property
+    def place(self) -> str:
+        """What names the database itself, whatever it is called here; without user or password."""
+        ...
 
     async def query(
         self, statement: Statement, *, max_rows: int, timeout: float, context: Context
@@ -120,3 +126,45 @@ class Engine(Protocol):
             ToolError: NOT_FOUND for a table that is not there, with those that are.
         """
         ...
+
+    async def recall(self, key: str, *, timeout: float) -> list[Rows] | None:
+        """What was committed under a key, or None: then no transaction under it is in flight.
+
+        Waits for one that is.
+
+        Raises:
+            ToolError: it cannot be found out now.
+        """
+        ...
+
+    async def purge_inbox(self, older_than: float, *, timeout: float) -> int:
+        """Forget what was recorded before a Unix time; a key of then would run again.
+
+        Returns:
+            The number of records; 0 for a database that must not be written.
+
+        Raises:
+            ToolError: nothing was removed.
+        """
+        ...
+
+
+def read_only(name: str) -> ToolError:
+    """A change was asked of a database that may only be read."""
+    return ToolError(
+        Code.PERMISSION_DENIED,
+        f"database {name!r} is read-only",
+        hint=f"whoever runs the server can allow it: --database {name}=URL?mode=rw",
+    )
+
+
+def at_statement(error: ToolError, number: int, count: int) -> ToolError:
+    """The error of one statement of a transaction that was rolled back, with its place."""
+    return ToolError(
+        error.code,
+        f"statement {number} of {count}: {error.message}; the transaction was rolled back",
+        applied=error.applied,
+        origin=error.origin,
+        hint=error.hint,
+        retry_after=error.retry_after,
+    )

@@ -6,13 +6,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools import tool
 from surefoot_tools.database.databases import DEFAULT, Databases
-from surefoot_tools.database.engine import Statement
+from surefoot_tools.database.engine import Rows, Statement
 from surefoot_tools.database.text_table import cut, render
 from surefoot_tools.database.values import Json, Parameters
-from surefoot_tools.tool import Context, Effect, Evidence, Group, Tool
+from surefoot_tools.errors import Applied, Code, ToolError
+from surefoot_tools.tool import (
+    Context,
+    Effect,
+    Evidence,
+    Group,
+    Happened,
+    NotBegun,
+    Recovery,
+    Tool,
+)
 
 TIMEOUT = 30.0
 """Seconds for the whole transaction up to its COMMIT."""
+
+TARGET = "target"
+"""The name in the evidence for the place of the database: a name may be given to another one."""
 
 
 class StatementArgument(BaseModel):
@@ -25,7 +38,7 @@ class StatementArgument(BaseModel):
     sql: str
     """One statement: INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, SELECT. Not BEGIN or COMMIT."""
     parameters: Parameters = None
-    """A list for `?`, an object for `:name`. Bytes are written {"base64": "..."}."""
+    """A list for `?` (PostgreSQL: `$1`), an object for `:name`. Bytes: {"base64": "..."}."""
 
 
 class ExecuteArguments(tool.Arguments):
@@ -106,10 +119,15 @@ class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
 
+    def target(self, arguments: ExecuteArguments) -> str | None:
+        """The place of the database."""
+        return self._databases.place(arguments.database)
+
     async def prepare(self, arguments: ExecuteArguments, context: Context) -> Evidence:
-        """Name the database and the row that will tell whether it happened."""
+        """Name the database, its place, and the row that will tell whether it happened."""
         name = self._databases.resolve(arguments.database)
-        return {"database": name, "key": context.effect_key}
+        evidence: Evidence = {"database": name, "key": context.effect_key}
+        return evidence | {TARGET: self._databases.place(name), "dry_run": arguments.dry_run}
 
     async def run(
         self, arguments: ExecuteArguments, evidence: Evidence, context: Context
@@ -121,13 +139,41 @@ class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
             timeout=TIMEOUT,
             context=context,
         )
-        results = [
-            StatementResult(
-                rows_affected=entry.rows_affected,
-                columns=entry.columns,
-                rows=entry.rows,
-                truncated=entry.truncated,
-            )
-            for entry in rows
-        ]
-        return ExecuteResult(results=results, committed=not arguments.dry_run)
+        return _result(rows, committed=not arguments.dry_run)
+
+    async def recover(self, evidence: Evidence) -> Recovery:
+        """Look for the inbox row, once no COMMIT under the key is in flight."""
+        if evidence.get("dry_run"):
+            return NotBegun()
+        name = str(evidence["database"])
+        try:
+            rows = await self._databases.get(name).recall(str(evidence["key"]), timeout=TIMEOUT)
+        except ToolError as error:
+            raise ToolError(
+                Code.UNAVAILABLE,
+                f"the inbox of the database {name!r} cannot be asked: {error.message}",
+                applied=Applied.UNKNOWN,
+            ) from error
+        return NotBegun() if rows is None else Happened(_result(rows, committed=True))
+
+    def reaches(self, evidence: Evidence) -> bool:
+        """Whether the name still stands for the place that the call went to."""
+        place = self._databases.place(str(evidence["database"]))
+        return place is not None and place == evidence.get(TARGET, place)
+
+    async def forget(self, before: float) -> None:
+        """Remove inbox rows; a database that cannot be reached keeps them until the next time."""
+        await self._databases.purge_inboxes(before)
+
+
+def _result(rows: list[Rows], *, committed: bool) -> ExecuteResult:
+    results = [
+        StatementResult(
+            rows_affected=entry.rows_affected,
+            columns=entry.columns,
+            rows=entry.rows,
+            truncated=entry.truncated,
+        )
+        for entry in rows
+    ]
+    return ExecuteResult(results=results, committed=committed)

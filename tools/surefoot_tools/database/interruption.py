@@ -93,14 +93,15 @@ class Interruption:
 
     def error(self) -> ToolError:
         """Why the work stopped: nothing of it is left."""
-        if time.monotonic() >= self._ends:
-            return _timed_out()
+        return stopped_error(timed_out=time.monotonic() >= self._ends)
+
+
+def stopped_error(*, timed_out: bool) -> ToolError:
+    """Why work stopped of which nothing is left: out of time, or cancelled."""
+    if not timed_out:
         return ToolError(
             Code.CANCELLED, "cancelled before the end; nothing was changed", applied=Applied.NO
         )
-
-
-def _timed_out() -> ToolError:
     return ToolError(
         Code.DEADLINE_EXCEEDED,
         "the time for this call was over before the database was done; nothing was changed",
@@ -155,7 +156,8 @@ async def run_interruptibly(
             raise
     if results:
         return results[0]
-    error = failures[0] if failures else _timed_out()  # the latter while it waited for a thread
+    # Without a failure, the time was over while it waited for a thread.
+    error = failures[0] if failures else stopped_error(timed_out=True)
     # The job may have been waited for to its end before the caller's cancellation could be seen.
     context.interrupted = error
     await anyio.lowlevel.checkpoint_if_cancelled()

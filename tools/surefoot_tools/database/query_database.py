@@ -26,7 +26,7 @@ class QueryArguments(tool.Arguments):
     sql: str
     """One SELECT (or EXPLAIN, or a PRAGMA that shows the schema). Values go to `parameters`."""
     parameters: Parameters = None
-    """A list for `?`, an object for `:name`. Bytes are written {"base64": "..."}."""
+    """A list for `?` (PostgreSQL: `$1`), an object for `:name`. Bytes: {"base64": "..."}."""
     database: str = DEFAULT
     """The name of the database; may be left out if there is only one."""
     max_rows: Annotated[int, Field(ge=1, le=10_000)] = 200
@@ -81,6 +81,10 @@ class QueryDatabase(Tool[QueryArguments, QueryResult]):
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
+
+    def target(self, arguments: QueryArguments) -> str | None:
+        """The place of the database."""
+        return self._databases.place(arguments.database)
 
     async def run(
         self, arguments: QueryArguments, evidence: Evidence, context: Context

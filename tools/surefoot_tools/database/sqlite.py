@@ -5,26 +5,35 @@ the transaction, so a second transaction under the same key waits for the first 
 then finds its row. Before it: the tools. After it: connections, guard, errors, schema.
 """
 
-import hashlib
-import json
-from collections.abc import Generator, Sequence
+import math
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 import apsw
 
-from surefoot_tools.database.engine import INBOX, Rows, Statement, Table
+from surefoot_tools.database import inbox
+from surefoot_tools.database.budget import Budget
+from surefoot_tools.database.engine import (
+    INBOX,
+    Rows,
+    Statement,
+    Table,
+    at_statement,
+    read_only,
+)
 from surefoot_tools.database.interruption import Interruption, run_interruptibly
-from surefoot_tools.database.sqlite_connection import Budget, connect, run_statement
+from surefoot_tools.database.sqlite_connection import connect, run_statement
 from surefoot_tools.database.sqlite_errors import commit_error, tool_error
 from surefoot_tools.database.sqlite_guard import Guard
 from surefoot_tools.database.sqlite_schema import read_tables
-from surefoot_tools.database.values import Blob
-from surefoot_tools.errors import Code, Origin, ToolError
+from surefoot_tools.errors import ToolError
 from surefoot_tools.tool import Context
+
+T = TypeVar("T")
 
 THREADS = 4
 """Calls that one database serves at a time; more wait their turn."""
@@ -45,6 +54,11 @@ _CLAIM = (
     " VALUES (?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now')) ON CONFLICT DO NOTHING RETURNING key"
 )
 _FIND = f"SELECT fingerprint, result FROM main.{INBOX} WHERE key = ?"  # noqa: S608
+_THERE = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?"
+_PURGE = (
+    f"DELETE FROM main.{INBOX}"  # noqa: S608
+    " WHERE at < strftime('%Y-%m-%dT%H:%M:%fZ', ?, 'unixepoch')"
+)
 _STORE = f"UPDATE main.{INBOX} SET result = ? WHERE key = ?"  # noqa: S608
 
 
@@ -64,6 +78,11 @@ class SqliteEngine:
         self._path = path
         self._writable = writable
         self._threads = anyio.CapacityLimiter(THREADS)
+
+    @property
+    def place(self) -> str:
+        """As of `Engine`."""
+        return f"sqlite:{self._path.resolve()}"
 
     async def query(
         self, statement: Statement, *, max_rows: int, timeout: float, context: Context
@@ -88,11 +107,7 @@ class SqliteEngine:
     ) -> list[Rows]:
         """As of `Engine`."""
         if not self._writable:
-            raise ToolError(
-                Code.PERMISSION_DENIED,
-                f"database {self._name!r} is read-only",
-                hint=f"whoever runs the server can allow it: --database {self._name}=URL?mode=rw",
-            )
+            raise read_only(self._name)
         key = None if dry_run else context.effect_key
         return await run_interruptibly(
             partial(self._execute, statements, key),
@@ -115,16 +130,17 @@ class SqliteEngine:
                 connection.execute("BEGIN IMMEDIATE")
             if key is None:
                 return _run_all(connection, statements, interruption)
-            fingerprint = _fingerprint(statements)
+            fingerprint = inbox.fingerprint(statements)
             with _translated(interruption):
                 connection.execute(_CREATE)
                 claimed = connection.execute(_CLAIM, (key, fingerprint)).fetchall()
                 if not claimed:
-                    return _stored(connection, key, fingerprint)
+                    found, result = connection.execute(_FIND, (key,)).fetchall()[0]
+                    inbox.same_call(found, fingerprint)
+                    return inbox.decode(result)
             results = _run_all(connection, statements, interruption)
-            stored = json.dumps([asdict(rows) for rows in results])
             with _translated(interruption):
-                connection.execute(_STORE, (stored, key))
+                connection.execute(_STORE, (inbox.encode(results), key))
             _commit(connection, interruption)
             return results
 
@@ -139,6 +155,48 @@ class SqliteEngine:
                 return read_tables(connection, table, interruption)
 
         return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
+
+    async def recall(self, key: str, *, timeout: float) -> list[Rows] | None:
+        """As of `Engine`."""
+        return await self._on_inbox(partial(_look, key), None, key, timeout)
+
+    async def purge_inbox(self, older_than: float, *, timeout: float) -> int:
+        """As of `Engine`."""
+        if not self._writable:
+            return 0
+        return await self._on_inbox(partial(_purge, older_than), 0, "", timeout)
+
+    async def _on_inbox(
+        self, work: Callable[[apsw.Connection], T], nothing: T, key: str, timeout: float
+    ) -> T:
+        """Do something with the inbox alone, as the only writer; `nothing` if there is none."""
+        if not self._writable:
+            raise read_only(self._name)
+
+        def job(interruption: Interruption) -> T:
+            with (
+                connect(self._name, self._path, interruption, writing=True) as connection,
+                _translated(interruption),
+            ):
+                # Waits for whoever writes: after that, no COMMIT is in flight.
+                connection.execute("BEGIN IMMEDIATE")
+                there = connection.execute(_THERE, (INBOX,)).fetchall()
+                found = work(connection) if there else nothing
+                connection.execute("COMMIT")
+                return found
+
+        context = Context(call_id="", effect_key=key, deadline=math.inf)
+        return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
+
+
+def _look(key: str, connection: apsw.Connection) -> list[Rows] | None:
+    found = connection.execute(_FIND, (key,)).fetchall()
+    return inbox.decode(found[0][1]) if found else None
+
+
+def _purge(older_than: float, connection: apsw.Connection) -> int:
+    connection.execute(_PURGE, (older_than,))
+    return connection.changes()
 
 
 @contextmanager
@@ -164,42 +222,9 @@ def _run_all(
                 connection, statement, guard, interruption, max_rows=RETURNED_ROWS, budget=budget
             )
         except ToolError as error:
-            raise ToolError(
-                error.code,
-                f"statement {number} of {len(statements)}: {error.message};"
-                " the transaction was rolled back",
-                applied=error.applied,
-                origin=error.origin,
-                hint=error.hint,
-                retry_after=error.retry_after,
-            ) from error
+            raise at_statement(error, number, len(statements)) from error
         results.append(rows)
     return results
-
-
-def _fingerprint(statements: Sequence[Statement]) -> str:
-    """SHA-256 over the statements: tells another call under a key from the same one again."""
-
-    def plain(value: object) -> object:
-        return value.model_dump() if isinstance(value, Blob) else value
-
-    listed: list[object] = []
-    for statement in statements:
-        parameters = statement.parameters
-        if isinstance(parameters, dict):
-            listed.append([statement.sql, {name: plain(v) for name, v in parameters.items()}])
-        else:
-            listed.append([statement.sql, [plain(v) for v in parameters or []]])
-    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-
-
-def _stored(connection: apsw.Connection, key: str, fingerprint: str) -> list[Rows]:
-    found = connection.execute(_FIND, (key,)).fetchall()
-    if found[0][0] != fingerprint:
-        raise ToolError(
-            Code.INVALID_ARGUMENT, "this key was used for another call", origin=Origin.CLIENT
-        )
-    return [Rows(**rows) for rows in json.loads(str(found[0][1]))]
 
 
 def _commit(connection: apsw.Connection, interruption: Interruption) -> None:

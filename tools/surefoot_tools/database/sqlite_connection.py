@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 import apsw
 
-from surefoot_tools.database.engine import INBOX, RESULT_BYTES, Rows, Statement
+from surefoot_tools.database.budget import Budget
+from surefoot_tools.database.engine import INBOX, Rows, Statement
 from surefoot_tools.database.interruption import Interruption
 from surefoot_tools.database.sqlite_errors import tool_error
 from surefoot_tools.database.sqlite_guard import Guard
-from surefoot_tools.database.values import Json, bindings, column_name, json_bytes, to_json
+from surefoot_tools.database.values import Json, bindings, column_name, to_json
 from surefoot_tools.errors import Code, Origin, ToolError
 
 BUSY_TIMEOUT = 2.0
@@ -35,18 +36,6 @@ _LIMITS = {
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
 }
 _BLANK = re.compile(r"(?:[\s;]|--[^\n]*(?:\n|\Z)|/\*.*?(?:\*/|\Z))*", re.DOTALL)
-
-
-class Budget:
-    """Bytes of JSON that the rows of one call may still take."""
-
-    def __init__(self, size: int = RESULT_BYTES) -> None:
-        self._left = size
-
-    def take(self, row: list[Json]) -> bool:
-        """Whether the row fits; after one that does not, none does."""
-        self._left -= json_bytes(row)
-        return self._left >= 0
 
 
 @contextmanager

@@ -36,6 +36,8 @@ _MEANING: tuple[tuple[type[apsw.Error], Code, Origin | None], ...] = (
 )
 """Result code, what it means, and whose fault it is where that differs from the code's default."""
 
+_FLUSHES = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+
 _HINTS: dict[type[apsw.Error], str] = {
     apsw.BusyError: "another program holds the database; nothing was done, try again",
     apsw.LockedError: "another program holds the database; nothing was done, try again",
@@ -76,8 +78,10 @@ def commit_error(error: apsw.Error) -> ToolError:
     known = (apsw.BusyError, apsw.LockedError, apsw.ConstraintError, apsw.FullError)
     if isinstance(error, known):
         return tool_error(error)
+    # A flush that failed may have dropped pages that a second one would not write: never again.
+    unflushed = getattr(error, "extendedresult", None) in _FLUSHES
     return ToolError(
-        Code.UNKNOWN,
+        Code.DATA_LOSS if unflushed else Code.UNKNOWN,
         f"SQLite at COMMIT: {error}; whether the transaction is there is not known",
         applied=Applied.UNKNOWN,
         origin=Origin.ENVIRONMENT,

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools.errors import Code, ToolError
 
-Json = int | float | str | dict[str, str] | None
-"""A value of a row: text, numbers and null as themselves, bytes as `{"base64": "..."}`, and what
-JSON has no number for (infinity) as text."""
+Json = bool | int | float | str | dict[str, str] | None
+"""A value of a row: text, numbers, booleans and null as themselves, bytes as `{"base64": "..."}`,
+and what JSON has no number for (infinity) as text."""
 
 Native = int | float | str | bytes | None
 """A value as a driver takes and gives it."""
@@ -36,10 +36,11 @@ class Blob(BaseModel):
 
 
 Parameter = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str | Blob | None
-"""A value to bind, as a caller writes it. A boolean is bound as 1 or 0."""
+"""A value to bind, as a caller writes it. SQLite binds a boolean as 1 or 0."""
 
 Parameters = list[Parameter] | dict[str, Parameter] | None
-"""By position (`?`), by name (`:name`, without the colon), or none."""
+"""By position (`?`, in PostgreSQL `$1`), by name (`:name`, without the colon; not in PostgreSQL),
+or none."""
 
 
 def to_native(value: Parameter) -> Native:
