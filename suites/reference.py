@@ -59,7 +59,7 @@ class Player:
         folder = os.path.dirname(sys.executable)
         environment = {**os.environ, "PATH": f"{folder}:{os.environ.get('PATH', '')}"}
         tools: list[Tool[Any, Any]] = [
-            *shell_tools(roots, environment),
+            *shell_tools(roots, environment, state / "jobs"),
             *file_tools(roots, PathLocks(state), None),
             *database_tools(databases),
         ]
@@ -71,7 +71,7 @@ class Player:
         # as JSON, since that is how arguments come over the wire
         arguments = tool.Arguments.model_validate_json(json.dumps(call.arguments))
         name = uuid.uuid4().hex
-        context = Context(call_id=name, effect_key=name, deadline=math.inf)
+        context = Context(name, name, math.inf, recorded=True)
         try:
             async with context.held:
                 evidence = await tool.prepare(arguments, context)

@@ -40,6 +40,7 @@ class Outcomes:
         for last in (False, True):
             try:
                 await shielded(self._journal.finish(closing, durable=work.durable and durable))
+                work.context.recorded = True
                 break
             except Fenced:
                 raise

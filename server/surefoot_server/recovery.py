@@ -165,10 +165,10 @@ class Orphans:
                 found = await self._find(tool, seen, context, adopted)
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
-                    await self._record(seen, interrupted(seen, context))
+                    await self._record(seen, interrupted(seen, context), context)
                 raise
             with anyio.CancelScope(shield=True):
-                await self._record(seen, found)
+                await self._record(seen, found, context)
             return found
 
     @staticmethod
@@ -183,9 +183,10 @@ class Orphans:
             case _:
                 return await look_at(tool, seen, context, adopted)
 
-    async def _record(self, seen: Entry, found: Found) -> None:
+    async def _record(self, seen: Entry, found: Found, context: Context) -> None:
         closing = Closing(seen.call_id, seen.attempts, found.outcome, self._journal.now())
         await self._journal.finish(closing, durable=True)
+        context.recorded = True
 
 
 def mine(seen: Entry, journal: Journal) -> Entry:

@@ -72,33 +72,32 @@ async def test_rows_are_changed_exactly_once(place: Place, point: str) -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_command_runs_at_most_once_and_is_in_doubt_where_nobody_can_tell(
+async def test_a_command_is_run_once_and_its_own_record_tells_how_it_ended(
     place: Place, point: str
 ) -> None:
-    """Guard: the default of `Tool.recover`; nothing is run again on a guess."""
-    append = {"command": "echo x >> log"}
+    """Guard: `RunCommand.recover`; the supervisor that outlives the server wrote the record."""
+    append = {"command": "echo x >> log; echo done"}
     result = await die_and_come_back(place, "run_command", append, point)
-    ran = (place.workspace / "log").exists()
-    if point in ("before_intent", "before_answer"):
-        assert not result.is_error
-        assert (place.workspace / "log").read_text() == "x\n"
-    else:
-        assert ran == (point == "after_effect")
-        assert (error(result)["code"], error(result)["applied"]) == ("UNKNOWN", "unknown")
-        assert disposition(result) == "in_doubt"
-        async with place.client() as client:
-            third = await client.call_tool("run_command", append, meta=keyed("k", 3))
-        assert error(third) == error(result)
-        assert disposition(third) == "in_doubt"
-        assert (place.workspace / "log").exists() == ran
+    assert body(result)["stdout"] == "done\n"
+    assert (place.workspace / "log").read_text() == "x\n"
+    nothing_ran = point in ("after_effect", "before_answer")
+    assert disposition(result) == ("replayed" if nothing_ran else "ran")
 
 
-async def test_a_command_killed_with_its_server_is_a_new_call_under_a_new_key(
-    place: Place,
-) -> None:
+async def test_a_command_of_which_nothing_is_left_is_in_doubt_and_stays_so(place: Place) -> None:
+    """Guard: the last row but two of `states.ANSWERS`; nothing is run again on a guess."""
     append = {"command": "echo x >> log"}
-    await die_and_come_back(place, "run_command", append, "after_intent")
-    async with place.client() as client:
-        anew = await client.call_tool("run_command", append, meta=keyed("other"))
-    assert disposition(anew) == "ran"
+    async with place.process() as client:
+        with pytest.raises(MCPError, match="closed"):
+            await client.call_tool("run_command", append, meta=keyed("k", 1, "kill:after_effect"))
+    (record,) = (place.config.state / "jobs").glob("*/status.json")
+    record.unlink()
+    async with place.process() as client:
+        second = await client.call_tool("run_command", append, meta=keyed("k", 2))
+        third = await client.call_tool("run_command", append, meta=keyed("k", 3))
+    for answer in (second, third):
+        assert (error(answer)["code"], error(answer)["applied"]) == ("UNKNOWN", "unknown")
+        assert "journal resolve k" in error(answer)["hint"]
+        assert disposition(answer) == "in_doubt"
+    assert error(second) == error(third)
     assert (place.workspace / "log").read_text() == "x\n"

@@ -21,12 +21,14 @@ from surefoot_client.connection import Connection, Lost
 from surefoot_client.record import LostReason
 from surefoot_client.send import Sender
 from surefoot_server import answers
+from surefoot_server.journal.records import Entry
+from surefoot_server.journal.states import State
 from surefoot_tools.database import postgres_errors, sqlite_errors
 from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.files import os_errors
 from surefoot_tools.outcome import Error
 from surefoot_tools.retry import AttemptFailed, Next, decide
-from surefoot_tools.shell import process
+from surefoot_tools.shell import command
 from surefoot_tools.tool import Arguments, Context, Effect, Evidence, Group, Result, Tool
 
 LATER, FINAL, IN_DOUBT = Next.LATER, Next.FINAL, Next.IN_DOUBT
@@ -55,11 +57,14 @@ SPAWN: dict[int, Next] = {
     errno.EPERM: FINAL,
     errno.ENOEXEC: FINAL,
     errno.E2BIG: FINAL,
+    errno.ENOSPC: FINAL,
+    errno.EDQUOT: FINAL,
     errno.EAGAIN: LATER,
     errno.ENOMEM: LATER,
     errno.EMFILE: LATER,
     errno.ENFILE: LATER,
     errno.ETXTBSY: LATER,
+    errno.ETOOMANYREFS: LATER,
 }
 """Starting a command: nothing has begun."""
 
@@ -205,6 +210,26 @@ AGAIN_UNLESS_OPAQUE = {
     AT_MOST_ONCE: IN_DOUBT,
 }
 
+SEEN = Entry(
+    call_id="c",
+    principal="local",
+    key="k",
+    tool="t",
+    effect="at_most_once",
+    fingerprint="f",
+    scope="s",
+    repeated=False,
+    state=State.IN_DOUBT,
+    owner="o",
+    attempts=1,
+    begun_at=0.0,
+    ended_at=None,
+    expired=False,
+    resolved=None,
+)
+IN_DOUBT_ROW = {**AGAIN_UNLESS_OPAQUE, SAFE: FINAL, IDEMPOTENT: FINAL}
+"""No retry of the server's: another attempt of these is asked for by the caller's key."""
+
 ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
     (answers.unknown_tool, answers.unknown_tool("x", []), dict.fromkeys(Effect, FINAL)),
     (answers.invalid_arguments, invalid(), dict.fromkeys(Effect, FINAL)),
@@ -212,10 +237,18 @@ ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
     (answers.still_running, answers.still_running("c", 45.0), AGAIN_UNLESS_OPAQUE),
     (answers.server_died, answers.server_died(Applied.NO), dict.fromkeys(Effect, LATER)),
     (answers.server_died, answers.server_died(Applied.UNKNOWN), AGAIN_UNLESS_OPAQUE),
+    (answers.in_doubt, answers.in_doubt("since noon", SEEN), IN_DOUBT_ROW),
     (
-        answers.in_doubt,
-        answers.in_doubt("since noon"),
-        {**AGAIN_UNLESS_OPAQUE, SAFE: FINAL, IDEMPOTENT: FINAL},
+        answers.explained,
+        answers.explained(answers.in_doubt("since noon", SEEN), SEEN),
+        IN_DOUBT_ROW,
+    ),
+    (answers.result_gone, answers.result_gone(SEEN), dict.fromkeys(Effect, FINAL)),
+    (answers.too_late, answers.too_late(), dict.fromkeys(Effect, FINAL)),
+    (
+        answers.with_repeat_hint,
+        answers.with_repeat_hint(answers.in_doubt("since noon", SEEN)),
+        IN_DOUBT_ROW,
     ),
     (
         answers.journal_unavailable,
@@ -233,14 +266,14 @@ ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
 
 
 def spawn_rows() -> Iterable[Row]:
-    translate = private(process, "_spawn_error")
     for number, expected in SPAWN.items():
-        error = Error.of(translate(OSError(number, "said"), "program"))
+        error = Error.of(command.cannot_start(number, "exec"))
         yield Row("process", errno.errorcode[number], error, AT_MOST_ONCE, expected)
-    other = Error.of(translate(OSError(errno.EPROTO, "said"), "program"))
+    other = Error.of(command.cannot_start(errno.EPROTO, "exec"))
     yield Row("process", "any other", other, AT_MOST_ONCE, FINAL)
-    nul = Error.of(translate(ValueError("embedded null byte"), "program"))
-    yield Row("process", "ValueError", nul, AT_MOST_ONCE, FINAL)
+    with pytest.raises(ToolError) as nul:
+        command.Command(["a\0b"], ".", {}, None, 1.0, "timed_out").check()
+    yield Row("process", "a null byte", Error.of(nul.value), AT_MOST_ONCE, FINAL)
 
 
 def file_rows() -> Iterable[Row]:
@@ -342,7 +375,7 @@ def test_each_error_of_each_edge_is_decided_as_its_row_says(row: Row) -> None:
 
 
 def test_each_edge_has_a_row_for_each_error_it_knows_and_no_other() -> None:
-    assert set(private(process, "_SPAWN_ERRORS")) == set(SPAWN)
+    assert set(command.ERRORS) == set(SPAWN)
     assert set(os_errors.MEANING) == set(FILES)
     assert {kind for kind, _, _ in private(sqlite_errors, "_MEANING")} == set(SQLITE)
     assert set(postgres_errors.MEANING) == set(POSTGRES)

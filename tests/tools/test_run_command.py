@@ -110,7 +110,7 @@ def test_head_and_tail_are_the_ends_of_the_stream(chunks: list[bytes], limit: in
 
 
 async def test_a_timeout_kills_the_process_group_and_keeps_the_output(place: Place) -> None:
-    """Guard: `ChildProcess.end`."""
+    """Guard: the limit in `Supervisor._watch`."""
     command = "sleep 600 & echo $! > child; echo seen; sleep 600"
     failed = error(await run(place, command, timeout=0.5))
     assert (failed["code"], failed["applied"]) == ("DEADLINE_EXCEEDED", "yes")

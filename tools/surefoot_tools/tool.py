@@ -91,6 +91,9 @@ class Context:
     report: Report = report_nothing
     held: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What `prepare` enters here (a lock on a path) is held until the outcome is recorded."""
+    recorded: bool = False
+    """Set once the outcome is committed, before `held` is given back: only then may a tool drop
+    what recovery would need."""
     interrupted: ToolError | None = None
     """Set by a tool that was cancelled and knows what became of its effect, before re-raising."""
 

@@ -2,9 +2,6 @@
 
 from collections import deque
 
-CHUNK = 65536
-"""Bytes read at once."""
-
 
 class HeadTail:
     """Keeps the first and the last half of `limit` bytes of a stream, and counts all of them.
@@ -49,9 +46,3 @@ class HeadTail:
         missing = self.size - len(self._head) - len(tail)
         head = bytes(self._head).decode("utf-8", "replace")
         return f"{head}\n[... {missing} bytes left out ...]\n{tail.decode('utf-8', 'replace')}"
-
-    def last_line(self) -> str:
-        """The last line that is not blank, for progress; at most 200 characters."""
-        recent = (self._tail[-1] if self._tail else bytes(self._head))[-400:]
-        lines = recent.decode("utf-8", "replace").split("\n")
-        return next((line.strip()[-200:] for line in reversed(lines) if line.strip()), "")

@@ -1,33 +1,40 @@
-"""`run_command`: run a command and wait for its end."""
+"""`run_command`: run a command under a supervisor and wait for its end."""
 
 import os
-import signal
 import time
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, ClassVar
+from uuid import uuid4
 
 import anyio
 from pydantic import Field
 
 from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.files.roots import Roots
-from surefoot_tools.shell.process import ChildProcess, place, shell
+from surefoot_tools.shell.attendance import Attendance
+from surefoot_tools.shell.boot import boot
+from surefoot_tools.shell.command import Command, place, shell
+from surefoot_tools.shell.ending import RunCommandResult, end_of, interruption, lost
+from surefoot_tools.shell.jobs import KEPT, Jobs
+from surefoot_tools.shell.record import Record
 from surefoot_tools.tool import (
     Arguments,
     Context,
     Effect,
     Evidence,
     Group,
+    Happened,
+    NotBegun,
     Recovery,
-    Result,
+    Running,
     Tool,
     Unknown,
 )
 
 PROGRESS_EVERY = 10.0
 """Seconds; hosts give a silent call up after 60 and more."""
-ERROR_OUTPUT = 3000
-"""Characters of each stream in the error of a command that was ended."""
+STUBBORN = 10.0
+"""Seconds that a supervisor may take to kill; more than it allows itself."""
 
 _KEPT = frozenset({"PATH", "HOME", "LANG", "TERM", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ"})
 
@@ -49,57 +56,24 @@ class RunCommandArguments(Arguments):
     )
 
 
-class RunCommandResult(Result):
-    """How a command ended and what it printed."""
-
-    state: Literal["exited"]
-    exit_code: int | None
-    """Exit status; null when a signal ended it."""
-    signal: str | None
-    """Name of the signal that ended it, such as SIGKILL."""
-    stdout: str
-    stderr: str
-    stdout_bytes: int
-    """Bytes written to stdout in all, also those left out."""
-    stderr_bytes: int
-    truncated: bool
-    """Whether anything of either stream was left out."""
-    duration: float
-    """Seconds."""
-    background_killed: bool
-    """Whether it left processes in the background, which were killed when it ended."""
-    sandbox: Literal["off"]
-    """How the command was confined; `off`: not at all."""
-
-    def as_text(self) -> str:
-        """Status line, then both streams."""
-        end = f"signal {self.signal}" if self.signal else f"exit code {self.exit_code}"
-        parts = [f"{end}, {self.duration:.2f} s, sandbox {self.sandbox}"]
-        if self.background_killed:
-            parts[0] += "; what it left running in the background was killed"
-        if self.truncated:
-            sizes = f"{self.stdout_bytes} bytes of stdout, {self.stderr_bytes} of stderr"
-            parts[0] += f"; shortened: it wrote {sizes} (a larger max_output shows more)"
-        for name, stream in (("stdout", self.stdout), ("stderr", self.stderr)):
-            if stream:
-                parts.append(f"--- {name}\n{stream.rstrip()}")
-        return "\n".join(parts)
-
-
 class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
-    """Runs a command in a process group of its own and waits for its end.
+    """Runs a command under a supervisor that outlives the server, and waits for its end.
+
+    The evidence names a job; nothing is on disk until its supervisor begins the command. What is
+    there afterwards (see `record`) tells recovery what became of it.
 
     Args:
         roots: Where commands may start.
         environment: The server's own; only names that load no code are passed on.
+        jobs: Where the supervisors leave their records.
     """
 
     name: ClassVar[str] = "run_command"
     title: ClassVar[str] = "Run a command"
     description: ClassVar[str] = (
         "Run a command and wait for its end. A command that exits with a status other than 0 has"
-        " still run: look at exit_code. When it ends, or at its timeout, what it started in its"
-        " process group is killed. It starts inside the root but is not confined to it."
+        " still run: look at exit_code. When it ends, or at its timeout, everything that it started"
+        " is killed. It starts inside the root but is not confined to it."
     )
     group: ClassVar[Group] = Group.SHELL
     effect: ClassVar[Effect] = Effect.AT_MOST_ONCE
@@ -108,71 +82,136 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
     Arguments = RunCommandArguments
     Result = RunCommandResult
 
-    def __init__(self, roots: Roots, environment: Mapping[str, str]) -> None:
+    def __init__(self, roots: Roots, environment: Mapping[str, str], jobs: Jobs) -> None:
         self._roots = roots
         self._environment = {
             name: value
             for name, value in environment.items()
             if name in _KEPT or name.startswith("LC_")
         }
+        self._jobs = jobs
 
     async def prepare(self, arguments: RunCommandArguments, context: Context) -> Evidence:
-        """See that the working directory is there; a command leaves no other trace before."""
-        return {"cwd": self._directory(arguments.cwd), "at": time.time()}
+        """See that the working directory is there, and name the job; it leaves no trace yet."""
+        return {
+            "job": uuid4().hex,
+            "cwd": self._directory(arguments.cwd),
+            "at": time.time(),
+            "boot": boot(),
+            "max_output": arguments.max_output,
+        }
 
     async def run(
         self, arguments: RunCommandArguments, evidence: Evidence, context: Context
     ) -> RunCommandResult:
         """Run it to its end, or kill it at its timeout or when the call is cancelled."""
-        command = arguments.command
-        argv = [shell(), "-c", command] if isinstance(command, str) else command
-        began = anyio.current_time()
-        child = ChildProcess(
-            argv,
-            cwd=evidence["cwd"],
-            environment={**self._environment, **arguments.env},
-            stdin=arguments.stdin,
-            max_output=arguments.max_output,
-        )
-        status: int | None = None
-        left = False
-        try:
-            with anyio.move_on_after(arguments.timeout):
-                status = await self._watch(child, context)
-        except anyio.get_cancelled_exc_class():
-            context.interrupted = ToolError(
-                Code.CANCELLED,
-                f"cancelled while the command ran; it was killed\n{_seen(child)}",
-                applied=Applied.YES,
-            )
-            raise
-        finally:
-            left = await child.end()
-        if status is None:
-            raise ToolError(
-                Code.DEADLINE_EXCEEDED,
-                f"killed with its process group after {arguments.timeout:g} s\n{_seen(child)}",
-                applied=Applied.YES,
-                hint="Look at what it already did before you run it again with a longer timeout.",
-            )
-        return RunCommandResult(
-            state="exited",
-            exit_code=status if status >= 0 else None,
-            signal=_signal_name(-status) if status < 0 else None,
-            stdout=child.stdout.text(),
-            stderr=child.stderr.text(),
-            stdout_bytes=child.stdout.size,
-            stderr_bytes=child.stderr.size,
-            truncated=child.stdout.truncated or child.stderr.truncated,
-            background_killed=left,
-            duration=round(anyio.current_time() - began, 4),
-            sandbox="off",
-        )
+        command = self._command(arguments, evidence["cwd"], context)
+        job: str = evidence["job"]
+        context.held.callback(self._clear_away, job, context)
+        # Some milliseconds; stopped half-way, nobody would know whether it has begun.
+        with await shielded(self._jobs.begin(job, command)) as held:
+            await self._attend(held, job, context)
+        return end_of(self._jobs.record(job), arguments.max_output)
 
     async def recover(self, evidence: Evidence) -> Recovery:
-        """A command leaves nothing behind that would tell."""
+        """Look at what its supervisor left; if nothing, make sure that it never begins.
+
+        Raises:
+            ToolError: it ended, but not as a success; `applied` says whether it ran, and `unknown`
+                that nobody can look now.
+        """
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(evidence["at"]))
-        return Unknown(f"the server died while the command ran; it was about to start at {at}")
+        job: str | None = evidence.get("job")
+        if job is None:  # an attempt of version 0.1.0, which had no supervisors
+            return Unknown(f"the server died while the command ran; it was to start at {at}")
+        record = self._jobs.record(job)
+        if not record.there:
+            # A power cut may take the folder of a command that ran, and so does clearing up.
+            same = evidence["boot"] == boot() != ""
+            if not same or time.time() - evidence["at"] > KEPT:
+                return Unknown(f"nothing is left that would tell; it was to start at {at}")
+            if self._claim(job):
+                return NotBegun()
+        if record.ended() is None and record.alive():
+            begun = record.begun()
+            handle = f"pid {begun.pid}" if begun is not None else "a command"
+
+            async def attend(context: Context) -> RunCommandResult:
+                return await self._adopt(job, evidence["max_output"], context)
+
+            return Running(handle, attend)
+        if record.claimed:
+            return NotBegun()
+        ended = record.ended()
+        if ended is None or not record.complete(ended):
+            return Unknown(lost(record))
+        return Happened(end_of(record, evidence["max_output"]))
+
+    def _claim(self, job: str) -> bool:
+        try:
+            return self._jobs.claim(job)
+        except OSError as e:
+            raise ToolError(
+                Code.UNAVAILABLE,
+                f"nobody can look at what became of the command: {e.strerror}",
+                applied=Applied.UNKNOWN,
+            ) from e
+
+    async def _adopt(self, job: str, max_output: int, context: Context) -> RunCommandResult:
+        """Wait for the end of a command that another server began."""
+        record = self._jobs.record(job)
+        context.held.callback(self._clear_away, job, context)
+        held = Attendance.adopt(record.folder)
+        if held is not None:
+            with held:
+                await self._attend(held, job, context)
+        return end_of(record, max_output)
+
+    async def _attend(self, held: Attendance, job: str, context: Context) -> None:
+        """Wait for the end; a cancelled call and a deadline that is over bring it about."""
+        record = self._jobs.record(job)
+        try:
+            with anyio.CancelScope(deadline=context.deadline) as patience:
+                async with anyio.create_task_group() as reporters:
+                    reporters.start_soon(_report, record, context)
+                    await held.wait()
+                    reporters.cancel_scope.cancel()
+            if patience.cancelled_caught:
+                await held.end(deadline=True)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), anyio.move_on_after(STUBBORN):
+                await held.end()
+            # If it came to its own end before it could be killed, recovery finds that.
+            context.interrupted = interruption(record)
+            raise
+
+    def _command(self, arguments: RunCommandArguments, cwd: str, context: Context) -> Command:
+        """What to run.
+
+        Raises:
+            ToolError: it cannot be run, or its time is over before it has begun.
+        """
+        rest = context.deadline - anyio.current_time()
+        if rest <= 0:
+            raise ToolError(
+                Code.DEADLINE_EXCEEDED, "the caller's deadline was over before the command began"
+            )
+        line = arguments.command
+        command = Command(
+            argv=[shell(), "-c", line] if isinstance(line, str) else line,
+            cwd=cwd,
+            env={**self._environment, **arguments.env},
+            stdin=arguments.stdin,
+            limit=min(arguments.timeout, rest),
+            limited_by="timed_out" if arguments.timeout <= rest else "deadline",
+        )
+        command.check()
+        return command
+
+    def _clear_away(self, job: str, context: Context) -> None:
+        """Remove what is left of a job whose outcome is in the journal."""
+        if context.recorded:
+            self._jobs.remove(job)
 
     def _directory(self, path: str) -> str:
         """Absolute path of a directory inside the roots."""
@@ -182,39 +221,18 @@ class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
         finally:
             os.close(descriptor)
 
-    @staticmethod
-    async def _watch(child: ChildProcess, context: Context) -> int:
-        """Wait for the end of the command, reporting progress meanwhile."""
-        status = 0
-        async with anyio.create_task_group() as reporters:
-            reporters.start_soon(_report, child, context)
-            status = await child.pump()
-            reporters.cancel_scope.cancel()
-        return status
+
+async def shielded(step: Awaitable[Attendance]) -> Attendance:
+    """Finish a step even when the call is cancelled meanwhile."""
+    with anyio.CancelScope(shield=True):
+        return await step
+    raise AssertionError("nothing cancels this scope")
 
 
-async def _report(child: ChildProcess, context: Context) -> None:
+async def _report(record: Record, context: Context) -> None:
     elapsed = 0.0
     while True:
         await anyio.sleep(PROGRESS_EVERY)
         elapsed += PROGRESS_EVERY
-        line = child.stdout.last_line() or child.stderr.last_line()
+        line = record.last_line("stdout") or record.last_line("stderr")
         await context.report(elapsed, None, f"running for {elapsed:.0f} s: {line}")
-
-
-def _signal_name(number: int) -> str:
-    """SIGTERM and its like; real-time signals have no names of their own."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
-
-
-def _seen(child: ChildProcess) -> str:
-    """What it printed so far, short enough for an error."""
-    parts: list[str] = []
-    for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
-        text = stream.text().strip()
-        if text:
-            parts.append(f"--- {name}, {stream.size} bytes\n{text[-ERROR_OUTPUT:]}")
-    return "\n".join(parts) or "it printed nothing"
