@@ -3,16 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all check bench lock suites clean
+.PHONY: setup demo test test-all torture check bench lock suites states clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      two simulated models over the standard suite; no key, only package registries"
 	@echo "make test      the fast tests (under 3 minutes)"
 	@echo "make test-all  every test that this machine can run (under 40 minutes)"
+	@echo "make torture   every crash test at its full length, about 45 minutes; prints the figures reached"
 	@echo "make check     format, lint, types, layers"
 	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
-	@echo "make setup     .venv alone; also there: make suites, make lock, make clean"
+	@echo "make setup     .venv alone; also there: make suites, make states, make lock, make clean"
 
 $(READY): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -31,7 +32,11 @@ test: $(READY)
 	$(BIN)/python -m pytest -q
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -q -m "not live"
+	TORTURE=ci $(BIN)/python -m pytest -q -m "not live"
+
+torture: $(READY)
+	TORTURE=full $(BIN)/python -m pytest -q -rP -m "not live" \
+	  tests/crash tests/server/test_answers_model.py tests/server/test_simulated_day.py
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -44,6 +49,9 @@ bench: $(READY)
 
 suites: $(READY)
 	$(BIN)/python suites/generate.py
+
+states: $(READY)
+	$(BIN)/python -m surefoot_server.journal.diagram > docs/states.md
 
 lock: $(READY)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt

@@ -4,19 +4,8 @@
 is there.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One promise."""
-
-    promise: str
-    source: str
-    """A file of the repository that makes it."""
-    tests: tuple[str, ...]
-    """`file::test function`, below `tests/`."""
-
+from tests.requirement import Requirement
+from tests.requirements_reliability import RELIABILITY
 
 REQUIREMENTS: dict[str, Requirement] = {
     "identity.replay": Requirement(
@@ -78,11 +67,11 @@ REQUIREMENTS: dict[str, Requirement] = {
         ("crash/test_kill_points.py::test_rows_are_changed_exactly_once",),
     ),
     "crash.commands": Requirement(
-        "A command that nobody saw end is in doubt and never runs again by itself.",
+        "A command runs once and its own record tells how it ended; without one it is in doubt.",
         "README.md",
         (
-            "crash/test_kill_points.py::test_a_command_runs_at_most_once_and_is_in_doubt_where_nobody_can_tell",
-            "crash/test_kill_points.py::test_a_command_killed_with_its_server_is_a_new_call_under_a_new_key",
+            "crash/test_kill_points.py::test_a_command_is_run_once_and_its_own_record_tells_how_it_ended",
+            "crash/test_kill_points.py::test_a_command_of_which_nothing_is_left_is_in_doubt_and_stays_so",
         ),
     ),
     "accounting.identities": Requirement(
@@ -226,7 +215,7 @@ REQUIREMENTS: dict[str, Requirement] = {
         "README.md",
         (
             "crash/test_every_syscall.py::test_killed_at_any_syscall_of_a_call_the_key_comes_back_to_exactly_one_effect",
-            "crash/test_random_kills.py::test_five_kills_in_a_stream_of_keyed_calls_lose_and_double_nothing",
+            "crash/test_random_kills.py::test_killed_under_a_stream_of_calls_the_server_loses_and_doubles_nothing",
             "crash/test_random_kills.py::test_the_next_call_on_a_file_does_not_leave_the_one_before_it_in_doubt",
         ),
     ),
@@ -253,4 +242,4 @@ REQUIREMENTS: dict[str, Requirement] = {
         "docs/reference.md",
         ("server/test_guards.py::test_annotations_are_true_to_the_effects",),
     ),
-}
+} | RELIABILITY

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import pytest
 from tests.support.place import Place
 
 from surefoot_cli.main import VERBS, cli
+from surefoot_server.journal import diagram
 
 REPOSITORY = Path(__file__).parent.parent
 REFERENCE = (REPOSITORY / "docs" / "reference.md").read_text()
@@ -23,15 +25,33 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def commands(verb: str) -> Iterator[tuple[str, click.Command]]:
+    """A verb, or the verbs of a group, each with the words that call it."""
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    if not isinstance(command, click.Group):
+        yield verb, command
+        return
+    for name, below in command.commands.items():
+        yield f"{verb} {name}", below
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_command_and_option_is_in_the_reference(verb: str) -> None:
-    context = click.Context(cli)
-    command = cli.get_command(context, verb)
-    assert command is not None
-    row = next(line for line in REFERENCE.splitlines() if line.startswith(f"| `surefoot {verb}"))
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert any(f"`{name}" in row for name in parameter.opts), (verb, parameter.name)
+    for words, command in commands(verb):
+        (row,) = (
+            line
+            for line in REFERENCE.splitlines()
+            if line.startswith((f"| `surefoot {words} ", f"| `surefoot {words}`"))
+        )
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert any(f"`{name}" in row for name in parameter.opts), (words, parameter.name)
+
+
+def test_the_page_of_states_is_what_is_drawn_from_the_code() -> None:
+    told = "python -m surefoot_server.journal.diagram > docs/states.md makes it anew"
+    assert (REPOSITORY / "docs" / "states.md").read_text() == diagram.page(), told
 
 
 @pytest.mark.anyio
@@ -93,7 +113,7 @@ def test_every_command_line_in_the_docs_names_a_verb_and_options_that_exist(page
             words = line.partition("#")[0].split()
             if not words or not words[0].endswith("surefoot"):
                 continue
-            command = cli.get_command(click.Context(cli), words[1])
-            assert command is not None, line
+            found = dict(commands(words[1]))
+            command = found.get(words[1]) or found[f"{words[1]} {words[2]}"]
             options = {name for parameter in command.params for name in parameter.opts}
             assert {word for word in words[2:] if word.startswith("--")} <= options, line

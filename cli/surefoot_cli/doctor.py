@@ -7,17 +7,20 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import anyio
 import apsw
 import click
 
+from surefoot_cli.finding import Finding
+from surefoot_cli.health import journal_findings
+from surefoot_cli.place import chosen, place_option
 from surefoot_cli.programs import ripgrep
 from surefoot_cli.state import state_directory
 from surefoot_server.journal.records import JournalUnavailable
-from surefoot_server.journal.sqlite import SqliteReader, check_sqlite
+from surefoot_server.journal.sqlite import check_sqlite
 from surefoot_tools.database.databases import Databases, parse_database
 from surefoot_tools.database.describe_database import DescribeArguments, DescribeDatabase
 from surefoot_tools.errors import ToolError
@@ -26,28 +29,18 @@ from surefoot_tools.tool import Context, Evidence
 NO = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at."""
-
-    name: str
-    good: bool
-    found: str
-    fix: str | None = None
-    """What mends it; None when nothing needs mending."""
-
-
 @click.command
 @click.option("--database", "databases", multiple=True, metavar="NAME=URL")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(databases: tuple[str, ...], as_json: bool) -> int:
+@place_option
+def command(databases: tuple[str, ...], as_json: bool, place: str | Path | None) -> int:
     """Look at this machine; exit 1 when something that surefoot needs is missing."""
     state = state_directory(os.environ)
     findings = [
         _python(),
         _platform(),
         _sqlite(),
-        _journal(state),
+        *journal_findings(chosen(place)),
         _state(state),
         _ripgrep(),
         _sandbox(),
@@ -77,19 +70,6 @@ def _platform() -> Finding:
 def _sqlite() -> Finding:
     version = apsw.sqlite_lib_version()
     return _tried("sqlite", version, lambda: check_sqlite(version))
-
-
-def _journal(state: Path) -> Finding:
-    path = state / "journal.db"
-    if not path.exists():
-        return Finding("journal", True, f"none yet; `surefoot serve` makes {path}")
-
-    def read() -> None:
-        reader = SqliteReader(path)
-        reader.rows("all_receipts", {})
-        reader.close()
-
-    return _tried("journal", f"readable: {path}", read)
 
 
 def _state(state: Path) -> Finding:

@@ -14,6 +14,7 @@ VERBS = {
     "run": "Run a suite with models and record every attempt.",
     "report": "Report on runs, from their records alone.",
     "reconcile": "Balance a run's sends against the server's journal.",
+    "journal": "Look at the journal; say what became of a call in doubt.",
     "failures": "Show what failed, from the journal.",
     "doctor": "Look at this machine and say what is missing.",
 }

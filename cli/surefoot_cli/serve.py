@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
+from surefoot_cli.span import SPAN
 from surefoot_cli.state import state_directory
 from surefoot_server import log
-from surefoot_server.config import Config
+from surefoot_server.config import Config, Retention
 from surefoot_tools.tool import Group
 
 if TYPE_CHECKING:
     from surefoot_server.app import App
+    from surefoot_server.stdio import MessageReader
 
 ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOUNTING)
 
@@ -31,7 +34,38 @@ ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOU
     help="Folder that the tools work in; several allowed. Default: the current folder.",
 )
 @click.option("--database", "databases", multiple=True, metavar="NAME=URL")
-@click.option("--journal", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--journal",
+    type=PLACE,
+    help="A file, or postgresql://... Default: journal.db in the state directory.",
+)
+@click.option(
+    "--store-arguments",
+    type=click.Choice(["none", "redacted", "all"]),
+    default="redacted",
+    show_default=True,
+    help="How much of the arguments the journal keeps.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0, max=86_400),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a keyed call or a command is kept when its connection or server is gone.",
+)
+@click.option(
+    "--keep-results",
+    type=SPAN,
+    metavar="SPAN",
+    help="How long results are kept for replay. Default: 7d.",
+)
+@click.option(
+    "--keep-keys",
+    type=SPAN,
+    metavar="SPAN",
+    help="How long a key is known after its call ended. Default: 90d.",
+)
 @click.option("--read-only", is_flag=True, help="Refuse every tool that has effects.")
 @click.option("--tools", default=ALL_GROUPS, show_default=True, metavar="LIST")
 @click.option(
@@ -51,7 +85,11 @@ ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOU
 def command(
     roots: tuple[Path, ...],
     databases: tuple[str, ...],
-    journal: Path | None,
+    journal: str | Path | None,
+    store_arguments: str,
+    grace: float,
+    keep_results: float | None,
+    keep_keys: float | None,
     read_only: bool,
     tools: str,
     sandbox: str,
@@ -71,6 +109,9 @@ def command(
         state=state_directory(os.environ),
         databases=databases,
         journal=journal,
+        store_arguments=store_arguments,
+        grace=grace,
+        retention=_retention(keep_results, keep_keys),
         read_only=read_only,
         groups=_groups(tools),
         environment=dict(os.environ),
@@ -86,9 +127,29 @@ def command(
         app = App(config)
     except ValueError as e:
         raise click.UsageError(str(e)) from e
-    if journal is not None and not journal.parent.is_dir():
+    if isinstance(journal, Path) and not journal.parent.is_dir():
         raise click.UsageError(f"--journal: there is no folder {journal.parent}")
     anyio.run(_serve, app)
+
+
+def _retention(results: float | None, keys: float | None) -> Retention:
+    """How long things are kept; results no longer than the keys that lead to them.
+
+    Raises:
+        BadParameter: a span is empty, or keys would be forgotten before results.
+    """
+    default = Retention()
+    chosen = Retention(
+        default.results if results is None else results, default.keys if keys is None else keys
+    )
+    for name, span in (("--keep-results", chosen.results), ("--keep-keys", chosen.keys)):
+        if span <= 0:
+            raise click.BadParameter("longer than 0", param_hint=name)
+    if chosen.keys >= chosen.results:
+        return chosen
+    if results is None:
+        return Retention(chosen.keys, chosen.keys)
+    raise click.BadParameter("not shorter than --keep-results", param_hint="--keep-keys")
 
 
 def _groups(text: str) -> frozenset[Group]:
@@ -106,17 +167,18 @@ async def _serve(app: "App") -> None:
 
     wire = divert()
     app.track_deliveries()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, app, tasks.cancel_scope)
-        async with stdio(wire, app) as (reading, writing):
-            options = app.server.create_initialization_options()
-            await app.server.run(reading, writing, options)
+    async with stdio(wire, app) as (reading, writing), anyio.create_task_group() as tasks:
+        tasks.start_soon(_end_on_signal, reading)
+        options = app.server.create_initialization_options()
+        await app.server.run(reading, writing, options)
         tasks.cancel_scope.cancel()
 
 
-async def _end_on_signal(app: "App", scope: anyio.CancelScope) -> None:
-    """SIGTERM and SIGINT end the server in order: what runs ends or is stopped, and is recorded."""
+async def _end_on_signal(reading: "MessageReader") -> None:
+    """SIGTERM and SIGINT end the server in order: what runs ends or is stopped, and is recorded.
+
+    A second signal changes nothing: the end is a matter of seconds (`runs.DRAIN`) anyway.
+    """
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            app.lost()
-            scope.cancel()
+            reading.end()

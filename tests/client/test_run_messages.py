@@ -163,8 +163,8 @@ def test_commands_are_shown_as_this_program_was_called(
 
 def test_failures_without_a_journal_says_what_makes_one(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    ran = CliRunner().invoke(failures, ["--journal", str(path)], standalone_mode=False)
-    assert ran.return_value == 3
+    ran = CliRunner().invoke(failures, ["--journal", str(path)])
+    assert ran.exit_code == 3
     assert ran.stderr == (
         f"surefoot: no journal at {path}; none yet: `surefoot serve` makes it; "
         "for a run: --journal RUN/state/journal.db\n"

@@ -12,13 +12,20 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from surefoot_server.journal.records import Row
 from surefoot_server.journal.rows import to_json
 
-KEYS = {"call": ("call_id",), "attempt": ("call_id", "number"), "receipt": ("receipt_id",)}
+KEYS = {
+    "call": ("call_id",),
+    "attempt": ("call_id", "number"),
+    "receipt": ("receipt_id",),
+    "instance": ("instance",),
+}
 """The tables whose rows events vouch for, and what names a row."""
+MOVING = frozenset({"seq", "chain", "anchor_seq", "anchor_chain"})
+"""Columns of an instance that no event vouches for: they are where its chain begins and ends."""
 
 
 class Store(Protocol):
@@ -50,7 +57,7 @@ def row_name(table: str, row: Row) -> str:
 
 def row_digest(row: Row) -> str:
     """SHA-256 over the columns of a row, in the order of their names."""
-    values = [row[column] for column in sorted(row)]
+    values = [row[column] for column in sorted(row) if column not in MOVING]
     return hashlib.sha256(to_json(values).encode()).hexdigest()
 
 
@@ -137,6 +144,7 @@ def verify(
         tables: The rows of `call`, `attempt` and `receipt`.
     """
     problems: list[str] = []
+    instances = list(instances)
     anchors = {row["instance"]: row for row in instances}
     at = {name: (row["anchor_seq"], row["anchor_chain"]) for name, row in anchors.items()}
     last: dict[str, str | None] = {}
@@ -157,17 +165,19 @@ def verify(
     for name, row in anchors.items():
         if at[name] != (row["seq"], row["chain"]):
             problems.append(f"instance {name}: its last events are missing, or it was altered")
-    found = _hold(tables, last, problems)
+    found = _hold({**tables, "instance": instances}, last, problems)
     return Verdict(count, found, {name: head for name, (_, head) in at.items()}, problems)
 
 
 def _digests(event: Row, name: str, problems: list[str]) -> dict[str, str | None]:
     try:
-        digests: dict[str, str | None] = json.loads(event["rows"])
+        found: Any = json.loads(event["rows"])
     except ValueError:
+        found = None
+    if not isinstance(found, dict):
         problems.append(f"{name}: cannot be read")
         return {}
-    return digests
+    return cast(dict[str, str | None], found)
 
 
 def _hold(
