@@ -9,6 +9,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from tests.support.place import Place, body, error, keyed
 
+from surefoot_server.journal.clock import Clock
+from surefoot_server.journal.opening import open_journal
 from surefoot_server.journal.owners import Owner
 from surefoot_server.journal.records import JournalUnavailable
 from surefoot_server.journal.sqlite import SqliteJournal, check_sqlite
@@ -56,6 +58,19 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) 
         SqliteJournal(path, version="test")
 
 
+def test_the_clock_never_goes_back_and_follows_when_it_is_set_forward() -> None:
+    """Guard: `Clock.__call__`."""
+    wall, ticks = [1000.0], [5.0]
+    clock = Clock(lambda: wall[0], lambda: ticks[0])
+    assert clock() == 1000.0
+    wall[0], ticks[0] = 1000.0 - 86400.0, 7.0
+    assert clock() == 1002.0
+    wall[0], ticks[0] = 5000.0, 8.0
+    assert clock() == 5000.0
+    clock.advance(6000.0)
+    assert clock() == 6000.0
+
+
 def test_an_owner_is_alive_until_it_closes(tmp_path: Path) -> None:
     one, other = Owner(tmp_path, "one"), Owner(tmp_path, "other")
     assert one.alive("other")
@@ -65,6 +80,12 @@ def test_an_owner_is_alive_until_it_closes(tmp_path: Path) -> None:
     assert not one.alive("never")
     one.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_orderly_end_leaves_one_file_and_the_empty_folder_of_servers(tmp_path: Path) -> None:
+    """Guard: `SqliteJournal.close`: who closes last folds the WAL in, and must be the writer."""
+    open_journal(f"sqlite:///{tmp_path}/journal.db", state=tmp_path, version="test").close()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["instances", "journal.db"]
 
 
 async def test_without_a_journal_nothing_with_an_effect_is_begun_and_reading_goes_on(

@@ -50,18 +50,24 @@ class Operations:
         """Enter this instance, in the transaction that opens the journal."""
         _, head = self.chain.mark()
         now = self.now()
-        store.execute(
-            "insert_instance",
-            {"instance": self.instance, "pid": pid, "version": version, "at": now, "chain": head},
-        )
-        self.chain.append(store, now, "start", (), {"pid": pid, "version": version})
+        names = {"instance": self.instance, "pid": pid, "version": version, "at": now}
+        rows = store.execute("insert_instance", names | {"chain": head})
+        self.chain.append(store, now, "start", _each("instance", rows))
         self.chain.seal(store)
 
     def end(self, store: Store) -> None:
         """Record the orderly end of this instance."""
+        self._end(store, self.instance, "end")
+
+    def bury(self, store: Store, instance: str) -> None:
+        """Record the end of another one, which died."""
+        self._end(store, instance, "bury")
+
+    def _end(self, store: Store, instance: str, kind: str) -> None:
         now = self.now()
-        store.execute("end_instance", {"instance": self.instance, "at": now})
-        self.chain.append(store, now, "end", ())
+        rows = store.execute("end_instance", {"instance": instance, "at": now})
+        if rows:
+            self.chain.append(store, now, kind, _each("instance", rows))
 
     def begin(self, store: Store, call: NewCall, receipt: Receipt) -> Entry | None:
         """See `records.Journal.begin`."""
@@ -232,7 +238,8 @@ def begin_line(call: NewCall, receipt: Receipt, instance: str) -> Row:
 
 def finish_line(closing: Closing) -> Row:
     """The line of a safe call that ends."""
-    return {"kind": "finish", **closing_row(closing)}
+    # Nobody can ask for the result again.
+    return {"kind": "finish", **closing_row(closing), "result": None}
 
 
 def delivery_line(receipt_id: str, delivery: Delivery, at: float) -> Row:

@@ -192,19 +192,24 @@ RETURNING instance;
 -- name: insert_instance
 -- A server process begins.
 INSERT INTO instance (instance, pid, version, started_at, chain, anchor_chain)
-VALUES (:instance, :pid, :version, :at, :chain, :chain);
+VALUES (:instance, :pid, :version, :at, :chain, :chain)
+RETURNING *;
+
+-- name: find_instance
+-- One server process.
+SELECT * FROM instance WHERE instance = :instance;
 
 -- name: end_instance
 -- A server process ended.
-UPDATE instance SET ended_at = :at WHERE instance = :instance AND ended_at IS NULL;
+UPDATE instance SET ended_at = :at WHERE instance = :instance AND ended_at IS NULL RETURNING *;
 
 -- name: open_instances
 -- Server processes of which no end is recorded.
 SELECT instance FROM instance WHERE ended_at IS NULL AND instance <> :owner;
 
 -- name: last_time
--- When something was last written.
-SELECT at FROM event ORDER BY id DESC LIMIT 1;
+-- The latest time of what was last written, by whichever clock; no row where nothing was.
+SELECT max(at) AS at FROM (SELECT at FROM event ORDER BY id DESC LIMIT 256) AS newest HAVING count(*) > 0;
 
 -- name: all_instances
 -- Every server process, oldest first.

@@ -50,30 +50,47 @@ def forget_receipts(chain: Chain, store: Store, limits: Retention, now: float) -
     return len(rows)
 
 
-def forget_events(_chain: Chain, store: Store, _limits: Retention, _now: float) -> int:
-    """Drop the oldest events, as far as nothing is left of what they speak of."""
+def forget_events(chain: Chain, store: Store, _limits: Retention, now: float) -> int:
+    """Drop the oldest events, as far as nothing is left of what they speak of.
+
+    A server process may outlive all else that was written when it began, and must not keep it all:
+    its row gets a new event.
+    """
     last: dict[str, Row] = {}
+    servers: dict[str, None] = {}
     dropped = 0
     for event in store.execute("oldest_events", {"limit": BATCH}):
-        if any(_is_there(store, name) for name in json.loads(event["rows"])):
+        names = [name.split("/") for name in json.loads(event["rows"])]
+        if any(_is_there(store, kind, key) for kind, key, *_ in names if kind != "instance"):
             break
+        servers |= {key: None for kind, key, *_ in names if kind == "instance"}
         last[event["instance"]] = event
         dropped += 1
+    if dropped < 2:  # one is what may come in its place
+        return 0
     for event in last.values():
         store.execute("anchor", event)
-    if last:
-        store.execute("forget_events", {"id": max(event["id"] for event in last.values())})
+    store.execute("forget_events", {"id": max(event["id"] for event in last.values())})
+    rows = [
+        ("instance", row)
+        for name in servers
+        for row in store.execute("find_instance", {"instance": name})
+    ]
+    if rows:
+        chain.append(store, now, "carry", rows)
     return dropped
 
 
-def _is_there(store: Store, name: str) -> bool:
-    kind, key, *_ = name.split("/")
+def _is_there(store: Store, kind: str, key: str) -> bool:
     return bool(store.execute("row_exists", {"kind": kind, "name": key}))
 
 
-def forget_instances(_chain: Chain, store: Store, limits: Retention, now: float) -> int:
+def forget_instances(chain: Chain, store: Store, limits: Retention, now: float) -> int:
     """Drop server processes of which nothing is left."""
     rows = store.execute("forget_instances", {"before": now - limits.keys})
+    if rows:
+        gone = [row_name("instance", row) for row in rows]
+        chain.append(store, now, "forget", (), gone=gone)
     return min(len(rows), BATCH - 1)
 
 

@@ -207,7 +207,7 @@ class SqlJournal:
 
     async def retain(self, retention: Retention, now: float) -> int:
         """Drop what is past its time, some rows a transaction, so that nobody waits for long."""
-        await self._bury(now)
+        await self._bury()
         dropped = 0
         for step in STEPS:
             while True:
@@ -220,16 +220,16 @@ class SqlJournal:
                     break
         return dropped
 
-    async def _bury(self, now: float) -> None:
+    async def _bury(self) -> None:
         """Record the end of server processes that died."""
         rows: list[Row] = await self.read(
             lambda store: store.execute("open_instances", {"owner": self.instance})
         )
         for row in rows:
             if not await self.alive(row["instance"]):
-                names = {"instance": row["instance"], "at": now}
+                name: str = row["instance"]
                 await self._writer.write(
-                    lambda store, names=names: store.execute("end_instance", names), durable=False
+                    lambda store, name=name: self._doing.bury(store, name), durable=False
                 )
 
     async def query(self, name: str, parameters: Mapping[str, Any]) -> list[Row]:

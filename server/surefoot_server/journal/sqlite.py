@@ -135,8 +135,10 @@ class SqliteDatabase:
             self._ballast.take()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and keep nothing in reserve any more."""
         self.connection.close()
+        if self._ballast is not None:
+            self._ballast.release()
 
 
 class SqliteJournal(SqlJournal):
@@ -171,6 +173,8 @@ class SqliteJournal(SqlJournal):
             secret = _set_up(database, doing, clock, version)
             fold_dead(database, doing, owner, instances)
             self._reading = SqliteDatabase(connect(path, read_only=True))
+            # It opens its files with its first read, and later there may be no descriptor left.
+            self._reading.execute("get_setting", {"name": "schema"})
         except apsw.Error as e:
             waiting.close()
             owner.close()
@@ -193,8 +197,8 @@ class SqliteJournal(SqlJournal):
 
     def close(self) -> None:
         """Write what is queued, record the orderly end, and stop being an owner."""
+        self._reading.close()  # the last to close folds the WAL in, and must be one that may write
         super().close()
-        self._reading.close()
 
 
 class SqliteReader:

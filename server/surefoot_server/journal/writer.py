@@ -135,7 +135,7 @@ class Groups:
         before = self._chain.mark()  # not earlier: `begin` may find that it stands elsewhere
         try:
             if self._first is not None:
-                self._database.step(self._first)
+                self._first(self._database)
             if taken is not None:
                 self._fold_all(taken.lines)
             for job in group:
@@ -197,6 +197,7 @@ class Writer:
         self._database = database
         self._groups = groups
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
@@ -212,12 +213,15 @@ class Writer:
         Raises:
             JournalUnavailable: it could not be committed; nothing of it is there.
         """
+        if self._closed:  # nobody would ever answer
+            raise JournalUnavailable("the journal is closed")
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Job(operation, durable, vital, done))
         return await done
 
     def close(self) -> None:
         """Write what is queued, then end the thread and close the connection."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
         self._database.close()
