@@ -43,6 +43,8 @@ class CallRow:
     applied: str | None
     result_mac: str | None
     """Digest of the structured result; None where it is not kept."""
+    resolved: str | None
+    """What a person said of it when it was in doubt; its last attempt stays in doubt."""
     begun_at: float
     ended_at: float | None
 

@@ -20,6 +20,8 @@ STILL_RUNS = "UNAVAILABLE"
 """The code of an answer that does not end its call."""
 DIED = ("UNAVAILABLE", "server")
 """Code and origin of an attempt whose server died: another request must have begun the next."""
+RESULT_GONE = "FAILED_PRECONDITION"
+"""The code of an answer about a call that was done, and whose result is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ class _Reconciling:
             return
         for part in ("key", "tool", "principal"):
             there, here = getattr(call, part), getattr(receipt, part)
-            if there != here:
+            # a request without a key may be told of an earlier call in the same words
+            if there != here and not (part == "key" and here is None):
                 self._say(row, f"{part} {here}, but {there} in its call {call.call_id}")
         self._check_ending(receipt, call)
 
@@ -204,7 +207,9 @@ class _Reconciling:
         attempts = self.attempts.get(call.call_id, {}).values()
         if receipt.answer_mac is None or receipt.code == STILL_RUNS:
             return
-        if receipt.code not in {each.code for each in attempts} | {call.code}:
+        gone = call.state == "succeeded" and call.result_mac is None
+        ends = {each.code for each in attempts} | {call.code}
+        if receipt.code not in ends | ({RESULT_GONE} if gone else set()):
             self._say(_receipt(receipt), f"code {receipt.code}, which no attempt ended with")
         if receipt.code is None and call.state != "succeeded":
             self._say(f"call {call.call_id}", f"answered as a success, but is {call.state}")
@@ -239,14 +244,26 @@ class _Reconciling:
         if (call.code is None) != (call.state in ("succeeded", "running")):
             self._say(row, f"is {call.state} with code {call.code}")
         if attempts:
-            last = attempts[max(attempts)]
-            for part in ("state", "code", "origin", "applied"):
-                there, here = getattr(call, part), getattr(last, part)
-                if there != here:
-                    self._say(row, f"{part} {there}, but {here} in {_attempt(last)}")
+            self._check_last(call, attempts[max(attempts)])
         for number, attempt in attempts.items():
             if number < max(attempts) and attempt.state == "succeeded" and call.effect != "safe":
                 self._say(_attempt(attempt), "succeeded, and yet another attempt followed")
+
+    def _check_last(self, call: CallRow, last: AttemptRow) -> None:
+        """A call is as its last attempt, unless that is in doubt and a person said more of it."""
+        row = f"call {call.call_id}"
+        if call.resolved is not None:
+            if last.state != "in_doubt" or call.state not in ("succeeded", "failed"):
+                self._say(
+                    row,
+                    f"was resolved ({call.resolved}) to {call.state}, but {_attempt(last)} is"
+                    f" {last.state}",
+                )
+            return
+        for part in ("state", "code", "origin", "applied"):
+            there, here = getattr(call, part), getattr(last, part)
+            if there != here:
+                self._say(row, f"{part} {there}, but {here} in {_attempt(last)}")
 
     def _check_same_answers(self) -> None:
         """A success ends a call for good: all who were told of it were told the same."""

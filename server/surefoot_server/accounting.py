@@ -9,6 +9,7 @@ Nothing is counted anywhere else. The identities that hold at any time:
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,6 +211,7 @@ class ReceiptRow:
     receipt_id: str
     call_id: str | None
     principal: str
+    client: str | None
     key: str | None
     tool: str
     sender_attempt: int | None
@@ -277,16 +279,23 @@ def ledger(path: Path) -> Ledger:
     """
     reader = SqliteReader(path)
     try:
-        receipts = reader.rows("all_receipts", {})
-        calls = reader.rows("all_calls", {})
-        attempts = reader.rows("all_attempts", {})
+        return ledger_of(reader.secret, lambda name: reader.rows(name, {}))
     finally:
         reader.close()
+
+
+def ledger_of(secret: bytes, rows: Callable[[str], list[Row]]) -> Ledger:
+    """The whole book of a journal.
+
+    Args:
+        secret: The journal's own key.
+        rows: Gives the rows of a named statement.
+    """
     return Ledger(
-        secret=reader.secret,
-        receipts=[_receipt_row(row) for row in receipts],
-        calls=[_call_row(row, reader.secret) for row in calls],
-        attempts=[_attempt_row(row) for row in attempts],
+        secret=secret,
+        receipts=[_receipt_row(row) for row in rows("all_receipts")],
+        calls=[_call_row(row, secret) for row in rows("all_calls")],
+        attempts=[_attempt_row(row) for row in rows("all_attempts")],
     )
 
 
@@ -296,9 +305,11 @@ def _error_of(row: Row) -> dict[str, Any]:
 
 
 def _receipt_row(row: Row) -> ReceiptRow:
-    names = ("receipt_id", "call_id", "principal", "key", "tool", "sender_attempt", "disposition")
+    names = ("receipt_id", "call_id", "principal", "client", "key", "tool")
     return ReceiptRow(
         **{name: row[name] for name in names},
+        sender_attempt=row["sender_attempt"],
+        disposition=row["disposition"],
         code=_error_of(row)["code"],
         arguments_mac=row["arguments_mac"],
         answer_mac=row["answer_mac"],

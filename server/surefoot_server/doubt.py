@@ -43,8 +43,10 @@ def _arrived(each: Earlier) -> bool:
 
 
 async def _may_arrive(journal: Journal, each: Earlier) -> bool:
-    for server, _, delivery in each.deliveries:
-        if delivery is None and await journal.alive(server):
+    # Who joined it or is told of it asks in doubt, as the caller now does; it may be the same one.
+    for server, disposition, delivery in each.deliveries:
+        ran = disposition is Disposition.RAN
+        if ran and delivery is None and await journal.alive(server):
             return True
     return False
 

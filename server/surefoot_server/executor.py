@@ -38,7 +38,14 @@ from surefoot_server.doubt import doubtful
 from surefoot_server.execution import Execution
 from surefoot_server.faults import Faults
 from surefoot_server.housekeeping import Housekeeping
-from surefoot_server.journal.records import Earlier, Entry, Journal, JournalUnavailable, Receipt
+from surefoot_server.journal.records import (
+    Earlier,
+    Entry,
+    Fenced,
+    Journal,
+    JournalUnavailable,
+    Receipt,
+)
 from surefoot_server.journal.states import Delivery, Disposition, Reply, Seen, State, reply
 from surefoot_server.policy import Policy
 from surefoot_server.runs import Run, Runs, RunStopped
@@ -261,6 +268,15 @@ class Executor:
             return run.outcome()
         except RunStopped:
             return _stopped(work.receipt)
+        except Fenced:
+            return await self._looking(work, self._taken)
+
+    async def _taken(self, work: Work) -> Answer | None:
+        """Another owner has the call that this request began: what became of it there?"""
+        entry = await self._journal.look(work.call.call_id)
+        if entry is None:
+            raise JournalUnavailable(f"call {work.call.call_id} is gone")
+        return await self._answer(work, entry, await self._see(work, entry))
 
     def _gone(self, receipt: Receipt, request: Request, run: Run) -> None:
         """Its request is cancelled, or its connection is gone: will the caller ever know?"""
@@ -286,7 +302,7 @@ class Executor:
             return await self._give_up(joined, patience)
         try:
             answer = run.outcome()
-        except KeyTaken:
+        except (KeyTaken, Fenced):
             return None
         except RunStopped:
             if not run.known:

@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import apsw
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.identity import unbalanced
 from tests.support.place import Place, body, error, keyed
+from tests.support.scripted import Plan
+from tests.support.site import a_site
 
-from surefoot_server.accounting import Ledger, ledger
+from surefoot_server.accounting import Ledger, Report, ledger, report
+from surefoot_server.journal.sqlite import SqliteReader
+from surefoot_tools.errors import Code
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +97,68 @@ def test_the_books_add_up_whatever_happens(
         sent = anyio.run(play, place, history)
         path = place.config.journal_path
         if path.exists():
-            check_identities(ledger(path), sent)
+            book = ledger(path)
+            check_identities(book, sent)
+            wrong = unbalanced(anyio.run(derive, path), book)
+            assert wrong == [], wrong
+
+
+async def derive(path: Path) -> Report:
+    """The report over the whole of a journal."""
+    reader = SqliteReader(path)
+    try:
+        return await report(reader, since=0.0, tool=None, limit=5)
+    finally:
+        reader.close()
+
+
+async def test_the_ledger_has_what_a_dead_server_had_spooled(tmp_path: Path) -> None:
+    """Guard: `_left_by_the_dead` in `SqliteReader`."""
+    path = tmp_path / "journal.db"
+    async with a_site(path) as site:
+        server = await site.serve()
+        await server.executor.housekeeping.retain()  # its first round is over: it would fold, too
+        await server.call("safe", client="c")
+        await server.crash()
+        database = apsw.Connection(str(path))
+        assert list(database.execute("SELECT count(*) FROM receipt")) == [(0,)]
+        database.close()
+        (receipt,) = ledger(path).receipts
+        assert (receipt.delivered, receipt.client) == (True, "c")
+        found = await derive(path)
+    assert [(each.client, each.calls) for each in found.by_client] == [("c", 1)]
+
+
+async def test_a_reader_leaves_alone_what_a_live_server_has_spooled(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    async with a_site(path) as site:
+        server = await site.serve()
+        await server.executor.housekeeping.retain()  # its first round is over: it would fold, too
+        await server.call("safe")
+        assert ledger(path).receipts == []
+        await server.journal.query("last_time", {})
+        assert len(ledger(path).receipts) == 1
+
+
+async def test_calls_and_failures_are_grouped_by_client_principal_and_origin() -> None:
+    async with a_site() as site:
+        server = await site.serve()
+        await server.call("at_most_once", client="one", key="k")
+        await server.call("at_most_once", client="other", key="k")
+        site.world.plans.append(Plan(effect=False, code=Code.NOT_FOUND))
+        await server.call("verifiable", client="other", principal="somebody")
+        await server.call("nope")
+        found = await report(server.journal, since=0.0, tool=None, limit=5)
+    counts = ("calls", "first_attempt_success", "failed")
+    assert [(row.client, *(getattr(row, name) for name in counts)) for row in found.by_client] == [
+        ("one", 1, 1, 0),
+        ("other", 1, 0, 1),
+    ]
+    assert [(row.principal, row.calls) for row in found.by_principal] == [
+        ("local", 1),
+        ("somebody", 1),
+    ]
+    assert {(row.origin, row.count) for row in found.by_origin} == {("model", 2)}
 
 
 async def test_the_failure_report_says_what_failed_and_whose_fault_it_was(place: Place) -> None:
@@ -101,14 +168,14 @@ async def test_the_failure_report_says_what_failed_and_whose_fault_it_was(place:
         await client.call_tool("write_file", {"path": "f", "content": "y"}, meta=keyed("k", 3))
         await client.call_tool("read_file", {"path": "absent"})
         await client.call_tool("nope", {})
-        report = body(await client.call_tool("failure_report", {}))
+        told = body(await client.call_tool("failure_report", {}))
         only = body(await client.call_tool("failure_report", {"tool": "read_file"}))
-    totals = report["totals"]
+    totals = told["totals"]
     assert totals["receipts"] == 6
     expected = {"ran": 3, "replayed": 1, "conflict": 1, "invalid": 1, "joined": 0, "denied": 0}
     assert {name: totals[name] for name in expected} == expected
     assert totals["calls"] == totals["first_attempt_success"] + totals["failed"] + totals["running"]
-    codes = {(row["code"], row["origin"], row["count"]) for row in report["by_code"]}
+    codes = {(row["code"], row["origin"], row["count"]) for row in told["by_code"]}
     assert codes == {
         ("INVALID_ARGUMENT", "client", 1),
         ("NOT_FOUND", "model", 1),
@@ -120,9 +187,9 @@ async def test_the_failure_report_says_what_failed_and_whose_fault_it_was(place:
 async def test_a_command_that_exits_with_1_is_a_call_that_succeeded(place: Place) -> None:
     async with place.client() as client:
         result = await client.call_tool("run_command", {"command": "exit 1"})
-        report = body(await client.call_tool("failure_report", {}))
+        told = body(await client.call_tool("failure_report", {}))
     assert body(result)["exit_code"] == 1
-    assert report["totals"]["failed"] == 0
+    assert told["totals"]["failed"] == 0
 
 
 async def test_secrets_do_not_reach_the_journal(place: Place) -> None:

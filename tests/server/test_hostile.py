@@ -32,7 +32,7 @@ async def test_a_sender_s_number_that_no_column_holds_is_no_number(place: Place)
 
 
 async def test_a_name_that_is_no_utf_8_stops_nothing(place: Place) -> None:
-    """Guard: `_json`, and the last `except` of `Writer._run`."""
+    """Guard: `rows.to_json`, and the last `except` of `Groups._run`."""
     odd = os.fsencode(place.workspace) + b"/odd\xff"
     os.mkdir(odd)
     (place.workspace / "link").symlink_to(os.fsdecode(odd))
@@ -77,7 +77,7 @@ async def test_a_transaction_in_doubt_is_never_told_as_not_applied(place: Place)
 async def test_patience_that_ends_is_not_a_request_that_goes_away(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guard: `patience` in `Executor._wait`; the run of a joiner alone goes on."""
+    """Guard: `patience` in `Runs.wait`; the run of a joiner alone goes on."""
     call = {"command": "echo > started; cat < gate; echo done"}
     os.mkfifo(place.workspace / "gate")
     app = App(place.config)

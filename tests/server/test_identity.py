@@ -95,7 +95,7 @@ async def test_two_servers_on_one_journal_run_a_key_once(place: Place) -> None:
 
 
 async def test_a_key_of_another_call_is_refused_and_shows_nothing_of_it(place: Place) -> None:
-    """Guard: the comparison of fingerprints in `Executor._effectful`."""
+    """Guard: the row 'known, with another fingerprint' of `states.ANSWERS`."""
     async with place.client() as client:
         await client.call_tool("run_command", {"command": "echo s3cret"}, meta=keyed("k"))
         other = await client.call_tool("run_command", APPEND, meta=keyed("k", 2))
