@@ -35,18 +35,17 @@ async def doubtful(
 
 
 def _arrived(each: Earlier) -> bool:
-    # That a call is in doubt is no answer to whether it was done.
-    return any(
-        delivery in ANSWERED and disposition is not Disposition.IN_DOUBT
-        for _, disposition, delivery in each.deliveries
-    ) and (each.entry.state is not State.IN_DOUBT)
+    # That a call still runs, or is in doubt, is no answer to whether it was done.
+    return each.entry.state is not State.IN_DOUBT and any(
+        told.delivery in ANSWERED and told.final for told in each.told
+    )
 
 
 async def _may_arrive(journal: Journal, each: Earlier) -> bool:
     # Who joined it or is told of it asks in doubt, as the caller now does; it may be the same one.
-    for server, disposition, delivery in each.deliveries:
-        ran = disposition is Disposition.RAN
-        if ran and delivery is None and await journal.alive(server):
+    for told in each.told:
+        ran = told.disposition is Disposition.RAN
+        if ran and told.delivery is None and await journal.alive(told.server):
             return True
     return False
 

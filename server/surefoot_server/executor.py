@@ -102,7 +102,7 @@ class Executor:
 
     async def __aenter__(self) -> Self:
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._runs = Runs(tasks, self._policy.grace)
+        self._runs = Runs(tasks, self._policy.grace, self._joined_elsewhere)
         self.housekeeping = Housekeeping(
             self._journal, self._execution, self._runs, self._register.scope, self._policy
         )
@@ -119,6 +119,12 @@ class Executor:
     ) -> bool | None:
         await self._runs.drain()
         return await self._stack.__aexit__(kind, error, trace)
+
+    async def _joined_elsewhere(self, call_id: str) -> bool:
+        try:
+            return await self._journal.joined_elsewhere(call_id)
+        except JournalUnavailable:
+            return False
 
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
@@ -259,11 +265,14 @@ class Executor:
         name = None if call.key is None else (call.principal, call.key)
         run = Run(call.call_id, name, call.fingerprint, work.begun)
         self._runs.start(run, lambda: step(work))
+        patience = work.request.deadline - anyio.current_time()
         try:
-            await self._runs.wait(run, work.request.connection)
+            ended = await self._runs.wait(run, work.request.connection, patience=patience)
         except anyio.get_cancelled_exc_class():
             self._gone(work.receipt, work.request, run)
             raise
+        if not ended:
+            return await self._give_up(work.receipt, patience)
         try:
             return run.outcome()
         except RunStopped:
@@ -339,10 +348,10 @@ class Executor:
         left = work.request.deadline - anyio.current_time()
         return max(0.0, min(self._policy.join_wait, left))
 
-    async def _give_up(self, joined: Receipt, patience: float) -> Answer:
-        running = Outcome.failed(still_running(joined.call_id or "", patience))
-        outcome = await self._answered(joined, running)
-        return Answer(outcome, Disposition.JOINED, joined.receipt_id, call_id=joined.call_id)
+    async def _give_up(self, receipt: Receipt, patience: float) -> Answer:
+        running = Outcome.failed(still_running(receipt.call_id or "", patience))
+        outcome = await self._answered(receipt, running)
+        return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
 
     async def _replay(
         self, work: Work, entry: Entry, disposition: Disposition, instead: Outcome | None = None

@@ -66,11 +66,18 @@ class Runs:
     Args:
         tasks: Owned by the executor.
         grace: Seconds that a keyed run is kept when its connection is gone.
+        elsewhere: Whether a request in another server waits for a call.
     """
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, grace: float) -> None:
+    def __init__(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        grace: float,
+        elsewhere: Callable[[str], Awaitable[bool]],
+    ) -> None:
         self._tasks = tasks
         self._grace = grace
+        self._elsewhere = elsewhere
         self._live: dict[str, Run] = {}
         self._named: dict[tuple[str, str], Run] = {}
 
@@ -142,24 +149,29 @@ class Runs:
 
     async def _leave(self, run: Run, connection: Connection) -> None:
         """The last request that waited is going away."""
-        if connection.lost and run.name is not None:
-            self.keep(run)
-            return
-        run.scope.cancel()
-        # What became of it is recorded before this request is over.
-        with anyio.CancelScope(shield=True), anyio.move_on_after(DRAIN):
-            await run.done.wait()
+        with anyio.CancelScope(shield=True):
+            if (connection.lost and run.name is not None) or await self._elsewhere(run.call_id):
+                self.keep(run)
+                return
+            run.scope.cancel()
+            # What became of it is recorded before this request is over.
+            with anyio.move_on_after(DRAIN):
+                await run.done.wait()
 
     def keep(self, run: Run) -> None:
         """Keep a run that nobody waits for until the grace is over."""
         self._tasks.start_soon(self._end_after_grace, run, name=f"grace of {run.call_id}")
 
     async def _end_after_grace(self, run: Run) -> None:
-        with anyio.move_on_after(self._grace):
-            await run.done.wait()
-        # Whoever joined meanwhile counts as waiting, and decides when going away.
-        if run.waiters == 0:
-            run.scope.cancel()
+        while True:
+            with anyio.move_on_after(self._grace):
+                await run.done.wait()
+            # Whoever joined meanwhile counts as waiting, and decides when going away.
+            if run.done.is_set() or run.waiters > 0:
+                return
+            if not await self._elsewhere(run.call_id):
+                run.scope.cancel()
+                return
 
     async def drain(self) -> None:
         """End in order, within `DRAIN` seconds: first by themselves, then by cancelling."""

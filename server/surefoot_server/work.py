@@ -13,6 +13,10 @@ from surefoot_tools.outcome import Outcome, Status
 from surefoot_tools.registry import AnyTool
 from surefoot_tools.tool import Arguments, Context, Effect
 
+MARGIN = 1.0
+"""Seconds before its caller's deadline at which a tool has to end; a tenth of what is left, if that
+is less."""
+
 
 class KeyTaken(Exception):
     """Another server began a call under this key between our look and our begin."""
@@ -29,6 +33,12 @@ class Unsettled(JournalUnavailable):
 def effect_key(principal: str, key: str | None, call_id: str) -> str:
     """What names a call in the books of its target: its key, or its id where it has none."""
     return call_id if key is None else f"{principal}/{key}"
+
+
+def _before(deadline: float) -> float:
+    """When a tool has to end, so that its own answer still arrives in time."""
+    rest = deadline - anyio.current_time()
+    return deadline - max(0.0, min(MARGIN, rest / 10))
 
 
 @dataclass(slots=True)
@@ -54,7 +64,7 @@ class Work:
         self.context = Context(
             call_id=call.call_id,
             effect_key=effect_key(call.principal, call.key, call.call_id),
-            deadline=self.request.deadline,
+            deadline=_before(self.request.deadline),
             report=self.request.report,
         )
 

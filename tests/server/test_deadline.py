@@ -12,6 +12,7 @@ from tests.support.site import a_site, quiet
 
 from surefoot_server.app import DeadlineMalformed, find_deadline
 from surefoot_server.journal.states import Disposition
+from surefoot_server.work import MARGIN
 from surefoot_tools import meta
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Status
@@ -94,14 +95,15 @@ async def test_a_deadline_bounds_the_wait_for_somebody_else_s_run(elsewhere: boo
         assert ran.answer.outcome.status is Status.SUCCEEDED
 
 
-async def test_a_tool_is_told_of_the_deadline() -> None:
+async def test_a_tool_is_told_to_end_in_time_for_its_answer() -> None:
+    """Guard: `work._before`."""
     async with a_site() as site:
         server = await site.serve()
         at = anyio.current_time() + 60.0
         for tool in ("safe", "at_most_once"):
             await server.call(tool, key=f"{tool}-k", deadline=at)
         await server.call("at_most_once", "b")
-        assert site.world.deadlines == [at, at, math.inf]
+        assert site.world.deadlines == [at - MARGIN, at - MARGIN, math.inf]
 
 
 @pytest.mark.parametrize(("wait", "attempts"), [(30.0, 1), (0.0, 2)])
@@ -125,4 +127,22 @@ async def test_the_attempts_of_one_call_share_its_deadline() -> None:
         site.world.plans.append(Plan(effect=False, code=Code.UNAVAILABLE, retry_after=0.0))
         at = anyio.current_time() + 60.0
         await server.call("at_most_once", key="k", deadline=at)
-        assert site.world.deadlines == [at, at]
+        assert site.world.deadlines == [at - MARGIN] * 2
+
+
+async def test_a_request_is_answered_at_its_deadline_and_the_run_goes_on() -> None:
+    """Guard: `patience` in `Executor._in_a_task`; this tool does not look at its deadline."""
+    async with a_site() as site:
+        server = await site.serve()
+        site.world.plans.append(Plan(hang="before"))
+        late = await server.call("at_most_once", key="k", deadline=anyio.current_time() + 0.05)
+        assert late.outcome.error is not None
+        assert (late.outcome.error.code, late.outcome.error.applied) == (
+            Code.UNAVAILABLE,
+            Applied.UNKNOWN,
+        )
+        (going,) = site.world.hung()
+        going.released.set()
+        again = await server.call("at_most_once", key="k")
+        assert again.outcome.error is None
+        assert list(site.world.effects.values()) == [1]

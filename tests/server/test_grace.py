@@ -165,6 +165,20 @@ async def test_a_cancel_does_not_end_a_run_that_another_waits_for(tool: str, whi
         assert max(site.world.effects.values()) == 1
 
 
+async def test_a_caller_of_another_server_who_has_joined_keeps_the_run() -> None:
+    """Guard: `elsewhere` in `Runs._leave`."""
+    async with a_site() as site:
+        server, other = await site.serve(grace=0.0), await site.serve()
+        (first,) = await hanging(site, server, "at_most_once")
+        joined = other.send("at_most_once", key="k", connection=Connection())
+        await quiet()
+        await cancel(first)
+        assert state(site) == "running"
+        site.world.hung()[0].released.set()
+        await joined.done.wait()
+        assert told(joined.answer) == (Disposition.JOINED, Status.SUCCEEDED)
+
+
 @with_effect
 async def test_the_last_of_several_who_leaves_ends_the_run(tool: str) -> None:
     async with a_site() as site:

@@ -26,6 +26,7 @@ from surefoot_server.journal.records import (
     Closing,
     Fenced,
     Standing,
+    Told,
 )
 from surefoot_server.journal.sql_journal import SqlJournal
 from surefoot_server.journal.states import Delivery, Disposition, State
@@ -369,11 +370,11 @@ async def test_equal_calls_are_told_with_what_became_of_their_answers(site: Site
     await other.record(again)
     found = await journal.earlier(PRINCIPAL, "f" * 64, 500.0)
     assert [each.entry.call_id for each in found] == [new.call_id, old.call_id]
-    assert set(found[0].deliveries) == {
-        (journal.instance, Disposition.RAN, Delivery.STOPPED),
-        (other.instance, Disposition.REPLAYED, None),
+    assert set(found[0].told) == {
+        Told(journal.instance, Disposition.RAN, Delivery.STOPPED),
+        Told(other.instance, Disposition.REPLAYED, None),
     }
-    assert found[1].deliveries == ((journal.instance, Disposition.RAN, None),)
+    assert found[1].told == (Told(journal.instance, Disposition.RAN, None),)
     assert len(await journal.earlier(PRINCIPAL, "f" * 64, 1500.0)) == 1
     assert await journal.earlier(PRINCIPAL, "0" * 64, 0.0) == []
     assert await journal.earlier("somebody else", "f" * 64, 0.0) == []

@@ -17,16 +17,19 @@ from surefoot_server.journal.records import (
     Receipt,
     Row,
     Standing,
+    Told,
 )
 from surefoot_server.journal.rows import (
     call_row,
     closing_row,
     error_json,
+    parse_error,
     receipt_row,
     to_entry,
     to_json,
 )
 from surefoot_server.journal.states import Change, Delivery, Disposition, State, may
+from surefoot_tools.errors import Applied
 from surefoot_tools.outcome import Error
 
 Changed = list[tuple[str, Row]]
@@ -258,15 +261,8 @@ def earlier(store: Store, principal: str, fingerprint: str, since: float) -> lis
     found: list[Earlier] = []
     for row in store.execute("find_equal", names):
         receipts = store.execute("call_receipts", {"call_id": row["call_id"]})
-        deliveries = tuple(
-            (
-                each["instance"],
-                Disposition(each["disposition"]),
-                None if each["delivery"] is None else Delivery(each["delivery"]),
-            )
-            for each in receipts
-        )
-        found.append(Earlier(to_entry(row), deliveries))
+        told = tuple(_told(each) for each in receipts)
+        found.append(Earlier(to_entry(row), told))
     return found
 
 
@@ -285,3 +281,13 @@ def _each(table: str, rows: list[Row]) -> Changed:
 def _check(before: State | None, change: Change, after: State) -> None:
     if not may(before, change, after):
         raise ValueError(f"a call may not go from {before} to {after} by {change}")
+
+
+def _told(row: Row) -> Told:
+    error = parse_error(row["error"])
+    return Told(
+        row["instance"],
+        Disposition(row["disposition"]),
+        None if row["delivery"] is None else Delivery(row["delivery"]),
+        final=error is None or error.applied is not Applied.UNKNOWN,
+    )

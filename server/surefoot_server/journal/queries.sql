@@ -27,7 +27,12 @@ FROM call c WHERE state = 'running' AND owner <> :owner ORDER BY begun_at, call_
 
 -- name: call_receipts
 -- What became of the answers of a call.
-SELECT receipt_id, instance, disposition, delivery FROM receipt WHERE call_id = :call_id;
+SELECT receipt_id, instance, disposition, delivery, error FROM receipt WHERE call_id = :call_id;
+
+-- name: waiting_elsewhere
+-- Other servers in which a request waits for a call.
+SELECT DISTINCT instance FROM receipt
+WHERE call_id = :call_id AND disposition = 'joined' AND answer_mac IS NULL AND delivery IS NULL AND instance <> :instance;
 
 -- name: insert_call
 -- Begin a call, unless its key is taken.

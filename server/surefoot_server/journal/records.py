@@ -96,13 +96,25 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What one request for a call was told."""
+
+    server: str
+    """The instance that received it."""
+    disposition: Disposition
+    delivery: Delivery | None
+    """What became of the answer; None while that is open."""
+    final: bool = True
+    """Whether it says what became of the call: that it still runs or is in doubt does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """A call that was asked for in the same words before, and what became of its answers."""
 
     entry: Entry
-    deliveries: tuple[tuple[str, Disposition, Delivery | None], ...]
-    """Of each request for it: the server that received it, what was done, what became of the
-    answer; None while that is open."""
+    told: tuple[Told, ...]
+    """What each request for it was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +181,10 @@ class Journal(Reader, Protocol):
 
     async def earlier(self, principal: str, fingerprint: str, since: float) -> list[Earlier]:
         """Calls with an effect that were asked for in the same words since then, newest first."""
+        ...
+
+    async def joined_elsewhere(self, call_id: str) -> bool:
+        """Whether a request in another live server waits for this call."""
         ...
 
     async def orphans(self) -> list[Entry]:

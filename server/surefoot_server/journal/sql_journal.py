@@ -114,10 +114,19 @@ class SqlJournal:
         found: list[Earlier] = await self.read(step)
         # What waits in the spool is asked for only where it matters.
         if self._spool is not None and any(
-            delivery is None for each in found for _, _, delivery in each.deliveries
+            told.delivery is None for each in found for told in each.told
         ):
             return await self._writer.write(step, durable=False)
         return found
+
+    async def joined_elsewhere(self, call_id: str) -> bool:
+        """Whether a request in another live server waits for this call."""
+        names = {"call_id": call_id, "instance": self.instance}
+        rows: list[Row] = await self.read(lambda store: store.execute("waiting_elsewhere", names))
+        for row in rows:
+            if await self.alive(row["instance"]):
+                return True
+        return False
 
     async def orphans(self) -> list[Entry]:
         """Calls whose owner is dead."""
