@@ -1,13 +1,13 @@
-"""MCP in and out: requests become `Request`, answers become `CallToolResult`.
+"""MCP in: requests become `Request`, and the transport says what became of their answers.
 
-The only module of the server with MCP types, beside `stdio`. `build` wires a whole server.
+The only module of the server with MCP types, beside `stdio` and `outgoing`, which makes answers
+into what the wire carries. `App` wires a whole server.
 """
 
 import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from random import Random
 from typing import Any, cast
 
@@ -15,27 +15,27 @@ import anyio.to_thread
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel.server import Server
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from surefoot_server import log
 from surefoot_server.call import (
-    REPEAT,
-    Answer,
     Connection,
     KeyMalformed,
     Request,
     StoreArguments,
     check_key,
-    error_fields,
 )
 from surefoot_server.config import Config
 from surefoot_server.executor import Executor
 from surefoot_server.failure_report import FailureReport
 from surefoot_server.faults import Faults
+from surefoot_server.flow import Answering
 from surefoot_server.journal.opening import open_journal
 from surefoot_server.journal.records import Journal
 from surefoot_server.journal.states import Delivery
+from surefoot_server.outgoing import describe, to_result
 from surefoot_server.policy import Policy
 from surefoot_tools import meta
 from surefoot_tools.database import database_tools
@@ -43,18 +43,15 @@ from surefoot_tools.database.databases import Databases, parse_database
 from surefoot_tools.files import file_tools
 from surefoot_tools.files.locks import PathLocks
 from surefoot_tools.files.roots import Roots
-from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool, Registry
 from surefoot_tools.shell import shell_tools
-from surefoot_tools.tool import Effect, Report, report_nothing
+from surefoot_tools.tool import Report, report_nothing
 
 _log = log.get("app")
 
 Params = Mapping[str, Any]
 RequestContext = ServerRequestContext[Any, Any]
 
-LONGEST_ERROR = 8000
-"""Characters of an error's text; hosts cut it near 11,000."""
 LARGEST_ATTEMPT = 2**31
 """A number beyond it is no count of sends."""
 LIST_TTL_MS = 3_600_000
@@ -79,10 +76,12 @@ class App:
         )
         self._executor: Executor | None = None
         self._journal: Journal | None = None
+        self._listed: list[types.Tool] | None = None
         self._connection = Connection()
         self._tracked = False
         self._awaiting: dict[types.RequestId, str] = {}
-        self._cancelled: set[types.RequestId] = set()
+        self._running: set[types.RequestId] = set()
+        self._given_up: set[types.RequestId] = set()
         self.server: Server[Any] = Server(
             "surefoot",
             version=config.version,
@@ -90,9 +89,11 @@ class App:
             instructions=_instructions(config),
             lifespan=self._lifespan,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
         )
-        self.server.middleware.append(self._account_for_malformed)
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        # In the place of the SDK's span for OpenTelemetry, whose cost every call would pay and
+        # which goes nowhere: surefoot sets up no tracer.
+        self.server.middleware[:] = [self._account_for_malformed]
 
     @asynccontextmanager
     async def _lifespan(self, _server: Server[Any]) -> AsyncGenerator[None]:
@@ -123,16 +124,19 @@ class App:
 
     def written(self, request_id: types.RequestId) -> None:
         """The transport has fully written the answer to this request."""
-        receipt_id = self._awaiting.pop(request_id, None)
-        late = request_id in self._cancelled
-        self._cancelled.discard(request_id)
+        receipt_id = self._awaiting.pop(coerce_request_id(request_id), None)
         if receipt_id is not None:
-            self._deliver(receipt_id, Delivery.LOST if late else Delivery.DELIVERED)
+            self._deliver(receipt_id, Delivery.DELIVERED)
 
     def cancelled(self, request_id: types.RequestId) -> None:
-        """The client gave a request up; one that is being carried out is told by the SDK."""
-        if request_id in self._awaiting:
-            self._cancelled.add(request_id)
+        """The answer to a request that is not written yet will not be read as one."""
+        name = coerce_request_id(request_id)
+        receipt_id = self._awaiting.pop(name, None)
+        if receipt_id is not None:
+            self._deliver(receipt_id, Delivery.LOST)
+        elif name in self._running:
+            # The SDK stops it, unless it comes to its end before the SDK has heard of the cancel.
+            self._given_up.add(name)
 
     def lost(self) -> None:
         """The connection is gone: nothing that is not written yet will be delivered."""
@@ -141,11 +145,26 @@ class App:
             self._deliver(receipt_id, Delivery.LOST)
         self._awaiting.clear()
 
-    async def refused(self, message: str) -> None:
-        """The transport answered a line by itself that asked for a tool, and was no request."""
-        if self._executor is not None:
-            request = Request(tool="", arguments={}, connection=self._connection)
-            await self._executor.refuse_malformed(request, message)
+    async def refused(self, message: str, answering: Answering) -> None:
+        """The transport answers a line by itself that asked for a tool, and was no request."""
+        if self._executor is None:
+            await answering()
+            return
+        request = Request(tool="", arguments={}, connection=self._connection)
+        answer = await self._executor.refuse_malformed(request, message)
+        delivered = await answering()
+        self._deliver(answer.receipt_id, Delivery.DELIVERED if delivered else Delivery.LOST)
+
+    def _await_delivery(self, request_id: types.RequestId | None, receipt_id: str) -> None:
+        """An answer is on its way to the transport."""
+        if not self._tracked or request_id is None:
+            self._deliver(receipt_id, Delivery.DELIVERED)
+            return
+        name = coerce_request_id(request_id)
+        if self._connection.lost or name in self._given_up:
+            self._deliver(receipt_id, Delivery.LOST)
+        elif receipt_id:
+            self._awaiting[name] = receipt_id
 
     def _deliver(self, receipt_id: str, delivery: Delivery) -> None:
         if self._journal is not None and receipt_id:
@@ -161,42 +180,50 @@ class App:
     async def _list_tools(
         self, _context: RequestContext, _params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        offered = (tool for tool in self.executor.registry if not self._policy.refusal(tool))
-        tools = [describe(tool) for tool in offered]
-        return types.ListToolsResult(tools=tools, ttl_ms=LIST_TTL_MS, cache_scope="public")
+        if self._listed is None:  # a schema takes milliseconds to make
+            offered = (tool for tool in self.executor.registry if not self._policy.refusal(tool))
+            self._listed = [describe(tool) for tool in offered]
+        return types.ListToolsResult(tools=self._listed, ttl_ms=LIST_TTL_MS, cache_scope="public")
 
     async def _call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
-        request = replace(
-            _request(context, params.name, params.arguments), connection=self._connection
-        )
+    ) -> dict[str, Any]:
+        given = context.params or {}
         try:
-            key, deadline = find_key(context.params or {}), find_deadline(context.params or {})
+            key, deadline = find_key(given), find_deadline(given)
         except (KeyMalformed, DeadlineMalformed) as e:
+            request = _request(context, params.name, params.arguments, self._connection)
             answer = await self.executor.refuse_malformed(request, str(e))
         else:
-            answer = await self.executor.execute(replace(request, key=key, deadline=deadline))
-        if not self._tracked or context.request_id is None:
-            self._deliver(answer.receipt_id, Delivery.DELIVERED)
-        elif answer.receipt_id:
-            self._awaiting[context.request_id] = answer.receipt_id
+            request = _request(
+                context, params.name, params.arguments, self._connection, key, deadline
+            )
+            answer = await self.executor.execute(request)
+        self._await_delivery(context.request_id, answer.receipt_id)
         return to_result(answer)
 
     async def _account_for_malformed(
         self, ctx: RequestContext, call_next: CallNext
     ) -> HandlerResult:
         """A `tools/call` that the SDK refuses before it reaches us is a request received, too."""
+        if ctx.method != "tools/call" or ctx.request_id is None:
+            return await call_next(ctx)
+        name = coerce_request_id(ctx.request_id)
+        self._running.add(name)
         try:
             return await call_next(ctx)
         except (MCPError, ValidationError):
-            if ctx.method == "tools/call" and ctx.request_id is not None:
-                name = (ctx.params or {}).get("name")
-                tool = name if isinstance(name, str) else ""
-                await self.executor.refuse_malformed(
-                    _request(ctx, tool, None), "the parameters of tools/call are malformed"
-                )
+            asked = (ctx.params or {}).get("name")
+            tool = asked if isinstance(asked, str) else ""
+            answer = await self.executor.refuse_malformed(
+                _request(ctx, tool, None, self._connection),
+                "the parameters of tools/call are malformed",
+            )
+            self._await_delivery(ctx.request_id, answer.receipt_id)
             raise
+        finally:
+            self._running.discard(name)
+            self._given_up.discard(name)
 
 
 def tools(config: Config) -> list[AnyTool]:
@@ -219,77 +246,11 @@ def tools(config: Config) -> list[AnyTool]:
     }
     roots = Roots(config.roots, reserved=reserved)
     every: list[AnyTool] = [
-        *shell_tools(roots, config.environment),
+        *shell_tools(roots, config.environment, config.state / "jobs", config.grace),
         *file_tools(roots, PathLocks(config.state / "locks"), config.ripgrep),
         *(database_tools(databases) if config.databases else []),
     ]
     return [tool for tool in every if tool.group in config.groups]
-
-
-_REPEAT_SCHEMA = {
-    "type": "boolean",
-    "default": False,
-    "description": "Run it once more on purpose, although the answer to an equal call was lost.",
-}
-
-
-def describe(tool: AnyTool) -> types.Tool:
-    """A tool as MCP lists it."""
-    safe = tool.effect is Effect.SAFE
-    schema = tool.Arguments.model_json_schema()
-    if not safe:
-        schema["properties"] = {**schema.get("properties", {}), REPEAT: _REPEAT_SCHEMA}
-    return types.Tool(
-        name=tool.name,
-        title=tool.title,
-        description=tool.description,
-        input_schema=schema,
-        output_schema=tool.Result.model_json_schema(mode="serialization"),
-        annotations=types.ToolAnnotations(
-            title=tool.title,
-            read_only_hint=safe,
-            destructive_hint=tool.destructive,
-            idempotent_hint=safe or tool.repeatable,
-            open_world_hint=tool.open_world,
-        ),
-    )
-
-
-def to_result(answer: Answer) -> types.CallToolResult:
-    """An answer as MCP carries it; no structuredContent on an error."""
-    about: dict[str, Any] = {
-        meta.CALL: {
-            "call_id": answer.call_id,
-            "attempt": answer.attempt,
-            "disposition": answer.disposition.value,
-        }
-    }
-    if answer.replayed:
-        about[meta.REPLAYED] = True
-    error = answer.outcome.error
-    if error is None:
-        return types.CallToolResult(
-            content=[types.TextContent(type="text", text=answer.text)],
-            structured_content=answer.outcome.result,
-            _meta=about,
-        )
-    about[meta.ERROR] = error_fields(error) | {"call_id": answer.call_id}
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=error_text(error, answer.call_id))],
-        is_error=True,
-        _meta=about,
-    )
-
-
-def error_text(error: Error, call_id: str | None) -> str:
-    """An error for the model: code, applied and call id on the first line, then what to do."""
-    lines = [f"{error.code} applied={error.applied} call_id={call_id or '-'}", error.message]
-    text = "\n".join(lines)
-    if len(text) > LONGEST_ERROR:
-        text = text[:LONGEST_ERROR] + f"\n[... {len(text) - LONGEST_ERROR} characters left out]"
-    if error.retry_after is not None:
-        text += f"\nRetry after {error.retry_after:g} s."
-    return f"{text}\nHint: {error.hint}" if error.hint else text
 
 
 def find_key(params: Params) -> str | None:
@@ -339,7 +300,14 @@ def _meta(params: Params) -> Params:
     return cast(Params, about) if isinstance(about, Mapping) else {}
 
 
-def _request(context: RequestContext, tool: str, arguments: dict[str, Any] | None) -> Request:
+def _request(
+    context: RequestContext,
+    tool: str,
+    arguments: dict[str, Any] | None,
+    connection: Connection,
+    key: str | None = None,
+    deadline: float = math.inf,
+) -> Request:
     about = _meta(context.params or {})
     fault = about.get(meta.FAULT)
     client = context.session.client_params
@@ -350,6 +318,9 @@ def _request(context: RequestContext, tool: str, arguments: dict[str, Any] | Non
         sender_attempt=_sender_attempt(about.get(meta.ATTEMPT)),
         fault=fault if isinstance(fault, str) else None,
         report=_progress(context),
+        connection=connection,
+        key=key,
+        deadline=deadline,
     )
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from uuid6 import uuid7
-
 from surefoot_server.digest import mac
+from surefoot_server.ids import new_id
 from surefoot_server.journal.records import NewCall, Receipt
 from surefoot_server.journal.states import Disposition
 from surefoot_server.redact import redact
@@ -183,7 +182,7 @@ class Register:
                 tool.target(arguments),
             )
         return NewCall(
-            call_id=uuid7().hex,
+            call_id=new_id(),
             principal=request.principal,
             key=request.key,
             tool=tool.name,
@@ -216,7 +215,7 @@ class Register:
     ) -> Receipt:
         """The receipt of a request, before it is answered; `digest`: with that of its arguments."""
         return Receipt(
-            receipt_id=uuid7().hex,
+            receipt_id=new_id(),
             call_id=call_id,
             principal=request.principal,
             client=request.client,

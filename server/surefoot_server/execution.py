@@ -12,7 +12,10 @@ from random import Random
 import anyio
 
 from surefoot_server import log
+from surefoot_server.aftermath import Aftermath, repeatable
+from surefoot_server.answers import with_repeat_hint
 from surefoot_server.call import Answer, answer_mac
+from surefoot_server.containment import contained
 from surefoot_server.faults import Faults, Point
 from surefoot_server.journal.records import (
     Entry,
@@ -21,8 +24,7 @@ from surefoot_server.journal.records import (
     JournalUnavailable,
     Standing,
 )
-from surefoot_server.journal.reserve import Spare, is_table_full
-from surefoot_server.journal.states import Disposition, State
+from surefoot_server.journal.states import Delivery, Disposition, State
 from surefoot_server.outcomes import Outcomes
 from surefoot_server.policy import Policy
 from surefoot_server.recovery import (
@@ -41,7 +43,7 @@ from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import Registry
 from surefoot_tools.retry import AttemptFailed, decide, retrying
-from surefoot_tools.tool import Effect, Evidence, Happened, NotBegun, Result
+from surefoot_tools.tool import Effect, Evidence, Result
 
 _log = log.get("execution")
 
@@ -64,12 +66,12 @@ class Execution:
         self._policy = policy
         self._faults = faults
         self._circuits = Circuits(time.monotonic)
-        self._spare = Spare()
+        self._aftermath = Aftermath()
         self._random = random
 
     def close(self) -> None:
         """Give up what is held in reserve."""
-        self._spare.close()
+        self._aftermath.close()
 
     async def pay(self) -> None:
         """Record the outcomes that the journal could not take before.
@@ -125,7 +127,7 @@ class Execution:
             outcome = Outcome.failed(
                 Error(Code.CANCELLED, Origin.CLIENT, Applied.NO, "cancelled before it began")
             )
-            await self._outcomes.finish(work, _repeatable(outcome), durable=False)
+            await self._outcomes.finish(work, repeatable(outcome), durable=False)
 
     async def begin_safe(self, work: Work) -> Answer:
         """Carry out a new call without an effect; it goes on even when the journal does not."""
@@ -206,10 +208,13 @@ class Execution:
         else:
             disposition = Disposition.IN_DOUBT
         await self._outcomes.finish(work, found.outcome)
-        digest = answer_mac(self._journal.secret, found.outcome)
+        told = found.outcome
+        if work.request.key is None and told.error is not None:
+            told = Outcome.failed(with_repeat_hint(told.error))
+        digest = answer_mac(self._journal.secret, told)
         receipt = replace(work.receipt, disposition=disposition, answer_mac=digest)
-        await self._journal.record(replace(receipt, error=found.outcome.error))
-        return self._answer(work, found.outcome, found.text, disposition)
+        await self._journal.record(replace(receipt, error=told.error))
+        return self._answer(work, told, found.text, disposition)
 
     async def settle(self, seen: Entry, begun: anyio.Event, adopted: anyio.Event) -> Answer | None:
         """Record what became of a call whose server died, without being asked for it.
@@ -235,7 +240,7 @@ class Execution:
             return {}, None
         try:
             self._circuit(work).check()
-            return await work.tool.prepare(work.arguments, work.context), None
+            return await contained(work.tool.prepare(work.arguments, work.context)), None
         except ToolError as e:
             return {}, Outcome.failed(Error.of(e))
         except Exception as e:
@@ -253,20 +258,26 @@ class Execution:
         try:
             outcome, text = await self._attempts(work, evidence)
             if work.doubt and work.tool.effect is Effect.TRANSACTIONAL:
-                outcome, text = await self._clear_doubt(work, evidence, outcome, text)
+                outcome, text = await self._aftermath.clear_doubt(work, evidence, outcome, text)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                outcome, text = await self._stopped(work, evidence)
-                outcome = await self._outcomes.finish(work, outcome)
+            outcome, text = await shielded(self._aftermath.stopped(work, evidence))
+            outcome = await shielded(self._outcomes.finish(work, outcome))
             if outcome.error is not None:
+                self._unanswered(work)
                 raise
             # The cancel came too late: this run came to its own end, and its answer may be lost.
             return self._answer(work, outcome, text)
         await self._faults.at(Point.AFTER_EFFECT, work.request.fault)
         outcome = await self._outcomes.finish(work, outcome)
-        with anyio.CancelScope(shield=True):  # nothing is left to be cancelled
-            await self._faults.at(Point.BEFORE_ANSWER, work.request.fault)
+        # Nothing is left to be cancelled.
+        await shielded(self._faults.at(Point.BEFORE_ANSWER, work.request.fault))
         return self._answer(work, outcome, text)
+
+    def _unanswered(self, work: Work) -> None:
+        """A safe call was cancelled; `Executor` sees to those that have a task of their own."""
+        if not work.durable:
+            gone = Delivery.LOST if work.request.connection.lost else Delivery.STOPPED
+            self._journal.deliver(work.receipt.receipt_id, gone, self._journal.now())
 
     async def _attempts(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
         """Run until an attempt succeeds or `retry.decide` says that it is over."""
@@ -297,19 +308,6 @@ class Execution:
             _log.warning("call failed", call=work.call.call_id, attempts=work.number)
         return outcome, text
 
-    async def _clear_doubt(
-        self, work: Work, evidence: Evidence, outcome: Outcome, text: str
-    ) -> tuple[Outcome, str]:
-        """An attempt in doubt, then one without an effect: the tool can tell both apart now."""
-        if outcome.error is None or outcome.error.applied is not Applied.NO:
-            return outcome, text
-        with suppress(ToolError):
-            found = await work.tool.recover(evidence)
-            if isinstance(found, Happened):
-                return succeeded(found.result)
-            work.doubt = not isinstance(found, NotBegun)
-        return outcome, text
-
     async def _once_more(
         self, work: Work, ended: Outcome, evidence: Evidence
     ) -> tuple[Outcome | None, Evidence]:
@@ -332,7 +330,8 @@ class Execution:
     ) -> tuple[Outcome, str]:
         try:
             with circuit.attempt():
-                result: Result = await work.tool.run(work.arguments, evidence, work.context)
+                running = work.tool.run(work.arguments, evidence, work.context)
+                result: Result = await contained(running)
             return succeeded(result)
         except ToolError as e:
             cause, error = e, Error.of(e)
@@ -343,43 +342,7 @@ class Execution:
             cause, error = e, bug(work.tool, work.call.call_id, e, applied)
             if not work.durable:
                 return Outcome.failed(error), ""
-        return await self._look(work, evidence, error, cause)
-
-    async def _look(
-        self, work: Work, evidence: Evidence, error: Error, cause: BaseException | None = None
-    ) -> tuple[Outcome, str]:
-        """Ask the tool what became of an effect that ended in `error`."""
-        try:
-            if is_table_full(cause):
-                with self._spare.released():
-                    found = await work.tool.recover(evidence)
-            else:
-                found = await work.tool.recover(evidence)
-        except ToolError:
-            return Outcome.failed(error), ""
-        if isinstance(found, NotBegun):
-            known = Error(error.code, error.origin, Applied.NO, error.message, error.hint)
-            return Outcome.failed(known), ""
-        if isinstance(found, Happened):
-            return succeeded(found.result)
-        return Outcome.failed(error), ""
-
-    async def _stopped(self, work: Work, evidence: Evidence) -> tuple[Outcome, str]:
-        """The outcome of a call that was cancelled while it ran, and its text.
-
-        One whose effect did not happen may run when its key comes back: a lost connection is a
-        cancel, too, and whoever sends the key again wants it done.
-        """
-        text = ""
-        if work.context.interrupted is not None:
-            outcome = Outcome.failed(Error.of(work.context.interrupted))
-        else:
-            applied = Applied.UNKNOWN if work.durable else Applied.NO
-            error = Error(Code.CANCELLED, Origin.CLIENT, applied, "cancelled while it ran")
-            outcome = Outcome.failed(error)
-            if work.durable:
-                outcome, text = await self._look(work, evidence, error)
-        return _repeatable(outcome), text
+        return await self._aftermath.look(work, evidence, error, cause)
 
     def _answer(
         self,
@@ -396,10 +359,3 @@ class Execution:
             call_id=work.call.call_id,
             attempt=work.number,
         )
-
-
-def _repeatable(outcome: Outcome) -> tuple[Outcome, str]:
-    """A cancelled call whose effect did not happen may run when its key comes back."""
-    if outcome.error is None or outcome.error.applied is not Applied.NO:
-        return outcome
-    return replace(outcome, error=replace(outcome.error, retry_after=0.0))

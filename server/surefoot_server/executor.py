@@ -3,9 +3,10 @@
     validate -> policy -> fingerprint -> key known? the answers table (`journal.states`)
       -> tool.prepare -> Evidence -> intent committed -> tool.run -> outcome committed -> answer
 
-This module knows nothing of MCP; `app` brings requests in and takes answers out. `runs` holds who
-waits for what, `doubt` what a call without a key must know of an equal one before it, `execution`
-how a call is carried out, attempt by attempt, and `recovery` what became of one whose server died.
+This module knows nothing of MCP; `app` brings requests in and takes answers out. `reception` keeps
+receipts, `runs` holds who waits for what, `doubt` what a call without a key must know of an equal
+one before it, `execution` how a call is carried out, attempt by attempt, and `recovery` what became
+of one whose server died.
 """
 
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from pydantic import ValidationError
@@ -31,9 +32,8 @@ from surefoot_server.answers import (
     still_running,
     too_late,
     unknown_tool,
-    with_repeat_hint,
 )
-from surefoot_server.call import REPEAT, Answer, Register, Request, StoreArguments, answer_mac
+from surefoot_server.call import Answer, Register, Request, StoreArguments
 from surefoot_server.doubt import doubtful
 from surefoot_server.execution import Execution
 from surefoot_server.faults import Faults
@@ -48,8 +48,9 @@ from surefoot_server.journal.records import (
 )
 from surefoot_server.journal.states import Delivery, Disposition, Reply, Seen, State, reply
 from surefoot_server.policy import Policy
+from surefoot_server.reception import Reception, without_repeat
 from surefoot_server.runs import Run, Runs, RunStopped
-from surefoot_server.work import KeyTaken, NothingBegun, Work, shielded, stored
+from surefoot_server.work import KeyTaken, NothingBegun, Work, stored
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool, Registry
@@ -94,7 +95,7 @@ class Executor:
         self.registry = registry
         self._journal = journal
         self._policy = policy
-        self._register = Register(journal.secret, roots, store)
+        self._reception = Reception(journal, Register(journal.secret, roots, store))
         self._execution = Execution(journal, registry, policy, faults, random)
         self._stack = AsyncExitStack()
         self._runs: Runs
@@ -104,7 +105,7 @@ class Executor:
         tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._runs = Runs(tasks, self._policy.grace, self._joined_elsewhere)
         self.housekeeping = Housekeeping(
-            self._journal, self._execution, self._runs, self._register.scope, self._policy
+            self._journal, self._execution, self._runs, self._reception.scope, self._policy
         )
         tasks.start_soon(self.housekeeping.go_on, name="housekeeping")
         self._stack.callback(tasks.cancel_scope.cancel)
@@ -131,17 +132,19 @@ class Executor:
         tool = self.registry.get(request.tool)
         if tool is None:
             error = unknown_tool(request.tool, self.registry.names())
-            return await self._refuse(request, Disposition.INVALID, error)
-        given, repeated = _without_repeat(tool, request.arguments)
+            return await self._reception.refuse(request, Disposition.INVALID, error)
+        given, repeated = without_repeat(tool, request.arguments)
         try:
             arguments: Arguments = tool.Arguments.model_validate(given)
         except ValidationError as e:
-            return await self._refuse(request, Disposition.INVALID, invalid_arguments(tool, e))
+            return await self._reception.refuse(
+                request, Disposition.INVALID, invalid_arguments(tool, e)
+            )
         refusal = self._policy.refusal(tool)
         if refusal is None and anyio.current_time() >= request.deadline:
             refusal = too_late()
         if refusal is not None:
-            return await self._refuse(request, Disposition.DENIED, refusal)
+            return await self._reception.refuse(request, Disposition.DENIED, refusal)
         try:
             return await self._carry_out(request, tool, arguments, repeated)
         except JournalUnavailable as e:
@@ -151,12 +154,12 @@ class Executor:
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
         """Answer a request that is no proper call, with a receipt."""
         error = Error(Code.INVALID_ARGUMENT, Origin.CLIENT, Applied.NO, message)
-        return await self._refuse(request, Disposition.INVALID, error)
+        return await self._reception.refuse(request, Disposition.INVALID, error)
 
     async def _carry_out(
         self, request: Request, tool: AnyTool, arguments: Arguments, repeated: bool
     ) -> Answer:
-        work = self._work(request, tool, arguments, repeated)
+        work = self._reception.work(request, tool, arguments, repeated)
         if work.spooled:
             return await self._execution.begin_safe(work)
         step = self._unkeyed if request.key is None else self._keyed
@@ -302,7 +305,7 @@ class Executor:
                 run,
                 work.request.connection,
                 patience=patience,
-                note=lambda: self._note(joined),
+                note=lambda: self._reception.note(joined),
             )
         except anyio.get_cancelled_exc_class():
             self._gone(joined, work.request, run)
@@ -319,14 +322,14 @@ class Executor:
             answer = _stopped(joined)
         if answer is None:
             return None
-        told = await self._answered(joined, answer.outcome)
+        told = await self._reception.answered(joined, answer.outcome)
         about = replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
         return replace(about, outcome=told)
 
     async def _join_elsewhere(self, work: Work) -> Answer | None:
         """Wait for a call that another live server carries out."""
         joined = replace(work.receipt, disposition=Disposition.JOINED)
-        await self._note(joined)
+        await self._reception.note(joined)
         poll, patience = FIRST_POLL, self._patience(work)
         with anyio.move_on_after(patience):
             while True:
@@ -337,7 +340,7 @@ class Executor:
                     return None
                 if entry.state is not State.RUNNING:
                     answer = stored(work, entry, Disposition.JOINED)
-                    told = await self._answered(joined, answer.outcome)
+                    told = await self._reception.answered(joined, answer.outcome)
                     return replace(answer, outcome=told)
                 if not await self._journal.alive(entry.owner):
                     return None
@@ -350,7 +353,7 @@ class Executor:
 
     async def _give_up(self, receipt: Receipt, patience: float) -> Answer:
         running = Outcome.failed(still_running(receipt.call_id or "", patience))
-        outcome = await self._answered(receipt, running)
+        outcome = await self._reception.answered(receipt, running)
         return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
 
     async def _replay(
@@ -359,53 +362,13 @@ class Executor:
         """The stored outcome, or what is said `instead`; nothing runs."""
         answer = stored(work, entry, disposition)
         receipt = replace(work.receipt, disposition=disposition)
-        return replace(answer, outcome=await self._answered(receipt, instead or answer.outcome))
+        return replace(
+            answer, outcome=await self._reception.answered(receipt, instead or answer.outcome)
+        )
 
     async def _conflict(self, work: Work) -> Answer:
         error = key_conflict(work.call.key or "")
-        return await self._refuse(work.request, Disposition.CONFLICT, error)
-
-    async def _refuse(self, request: Request, disposition: Disposition, error: Error) -> Answer:
-        """Answer without a call: the key stays free."""
-        now = self._journal.now()
-        receipt = self._register.new_receipt(request, None, disposition, now=now)
-        outcome = Outcome.failed(error)
-        await self._answered(receipt, outcome)
-        return Answer(outcome, disposition, receipt.receipt_id)
-
-    async def _answered(self, receipt: Receipt, outcome: Outcome) -> Outcome:
-        """Record what a request is told, and return it: without a key, with the way to repeat."""
-        if outcome.error is not None and receipt.call_id is not None and receipt.key is None:
-            outcome = replace(outcome, error=with_repeat_hint(outcome.error))
-        digest = answer_mac(self._journal.secret, outcome)
-        await self._note(replace(receipt, answer_mac=digest, error=outcome.error))
-        return outcome
-
-    async def _note(self, receipt: Receipt) -> None:
-        """Record a receipt; what is known is answered even when that fails."""
-        try:
-            await shielded(self._journal.record(receipt))
-        except JournalUnavailable as e:
-            _log.error("receipt not recorded", receipt=receipt.receipt_id, reason=str(e))
-
-    def _work(self, request: Request, tool: AnyTool, arguments: Arguments, repeated: bool) -> Work:
-        now = self._journal.now()
-        call = self._register.new_call(request, tool, arguments, repeated=repeated, now=now)
-        digest = call.fingerprint is not None
-        receipt = self._register.new_receipt(
-            request, call.call_id, Disposition.RAN, now=now, digest=digest
-        )
-        return Work(request, tool, arguments, call, receipt)
-
-
-def _without_repeat(tool: AnyTool, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The tool's own arguments, and whether the caller means the same once more.
-
-    What is not a boolean stays among the arguments, and is refused there by name.
-    """
-    if tool.effect is Effect.SAFE or not isinstance(given.get(REPEAT), bool):
-        return given, False
-    return {name: value for name, value in given.items() if name != REPEAT}, given[REPEAT]
+        return await self._reception.refuse(work.request, Disposition.CONFLICT, error)
 
 
 def _stopped(receipt: Receipt) -> Answer:

@@ -3,26 +3,39 @@
 Why not the SDK's `stdio_server`: it hops to a thread three times a message (half of its cost),
 drops what it cannot parse without an answer, takes lines of any length, and does not tell when an
 answer was written. POSIX only: asyncio has no pipe transports on Windows.
+
+**What bounds the memory.** A line has at most `LONGEST_LINE` bytes. While `flow.MOST_OPEN` requests
+are without a fully written answer, or `flow.MOST_BYTES` of them, nothing more is read: the pipe
+fills and the client waits. Waiting and not refusing, because a client that sends a thousand calls
+at once means all of them, and because a refusal is one more answer for a client that reads none. A
+cancel comes through as long as there is room, and so does the end of the input; the end of the
+output is noticed at any time. Progress that would have to wait for the client is dropped.
+
+**How a connection ends.** Whichever side notices first (end of the input, the output's reader gone,
+`MessageReader.end` by a signal), the listener is told, nothing more is read, and no write waits for
+the client any more.
 """
 
 import asyncio  # noqa: TID251 - pipe transports without a thread hop a message exist only here
 import errno
 import os
-import re
 import stat
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 import anyio
 import mcp_types as types
 import pydantic_core
-from mcp.shared.message import SessionMessage
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from pydantic import ValidationError
 
 from surefoot_server import log
+from surefoot_server.flow import Flow, Listener
+from surefoot_server.salvage import top_level_id
 
 _log = log.get("stdio")
 
@@ -31,26 +44,6 @@ LONGEST_LINE = 4 * 1024 * 1024
 READ_CHUNK = 65536
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
-
-
-class Listener(Protocol):
-    """Told by the transport what becomes of answers."""
-
-    def written(self, request_id: types.RequestId) -> None:
-        """The answer to this request was fully written to the pipe."""
-        ...
-
-    def cancelled(self, request_id: types.RequestId) -> None:
-        """The client cancelled this request; told before the SDK is."""
-        ...
-
-    def lost(self) -> None:
-        """The other side is gone; told before the SDK is."""
-        ...
-
-    async def refused(self, message: str) -> None:
-        """A line that asked for a tool was no request, and was answered with an error."""
-        ...
 
 
 class _Borrowed:
@@ -71,35 +64,108 @@ class _Borrowed:
         """Nothing to release: the pipe belongs to `stdio`."""
 
 
+class MessageWriter(_Borrowed):
+    """The stream that the SDK writes messages to; its listener is told of each answer written."""
+
+    def __init__(self, flow: Flow, transport: asyncio.WriteTransport) -> None:
+        self._flow = flow
+        self._transport = transport
+        # One line at a time: what is flushed is then this line, and not what came after it.
+        self._turn = anyio.Lock(fast_acquire=True)
+
+    async def send(self, item: SessionMessage) -> None:
+        """Write one message as one line; an answer settles its request, written or not.
+
+        Raises:
+            anyio.BrokenResourceError: the other side is gone.
+        """
+        message = item.message
+        if isinstance(message, types.JSONRPCResponse):
+            await self._answer(message.id, lambda: _result_line(message))
+        elif isinstance(message, types.JSONRPCError) and message.id is not None:
+            await self._answer(message.id, lambda: _line(message))
+        elif not (_is_progress(message) and self._transport.get_write_buffer_size()):
+            await self._write(_line(message))
+
+    async def _answer(self, request_id: types.RequestId, encode: Callable[[], bytes]) -> None:
+        try:
+            try:
+                line = encode()
+            except ValueError:
+                # The SDK answers with an error instead, which is not the answer that is recorded.
+                self._flow.listener.cancelled(request_id)
+                raise
+            await self._write(line)
+            self._flow.listener.written(request_id)
+        finally:
+            self._flow.settle(coerce_request_id(request_id))
+
+    async def refuse(self, request_id: types.RequestId | None, code: int, text: str) -> bool:
+        """Answer a line that is no request; without an id JSON-RPC asks for null.
+
+        Returns:
+            Whether the answer was fully written.
+        """
+        error = {"code": code, "message": text}
+        body = {"jsonrpc": "2.0", "id": request_id, "error": error}
+        try:
+            await self._write(pydantic_core.to_json(body) + b"\n")
+        except anyio.BrokenResourceError:
+            return False
+        return True
+
+    async def _write(self, line: bytes) -> None:
+        async with self._turn:
+            if self._flow.broken or not await self._flow.flushed(self._transport):
+                raise anyio.BrokenResourceError
+            self._transport.write(line)
+            if not await self._flow.flushed(self._transport):
+                raise anyio.BrokenResourceError
+
+
+def _result_line(message: types.JSONRPCResponse) -> bytes:
+    # A third of what `model_dump_json` takes; the result is plain JSON by now.
+    body = {"jsonrpc": "2.0", "id": message.id, "result": message.result}
+    return pydantic_core.to_json(body) + b"\n"
+
+
+def _line(message: types.JSONRPCMessage) -> bytes:
+    return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+
+
+def _is_progress(message: types.JSONRPCMessage) -> bool:
+    progress = "notifications/progress"
+    return isinstance(message, types.JSONRPCNotification) and message.method == progress
+
+
 class MessageReader(_Borrowed):
-    """The stream of messages that the SDK reads; answers by itself what is no message.
+    """The stream of messages that the SDK reads; answers by itself what is no request.
 
     Args:
-        pipe: Where the lines come from.
-        refuse: Writes an error for a line that is no message: id (or None), code, text.
-        listener: Told of cancels and of the end.
+        flow: Of the connection.
+        writer: Writes those answers.
     """
 
-    def __init__(
-        self,
-        pipe: asyncio.StreamReader,
-        refuse: Callable[[types.RequestId | None, int, str], Awaitable[None]],
-        listener: Listener,
-    ) -> None:
-        self._pipe = pipe
-        self._refuse = refuse
-        self._listener = listener
+    def __init__(self, flow: Flow, writer: MessageWriter) -> None:
+        self._flow = flow
+        self._writer = writer
+        self._listener = flow.listener
         self._buffer = bytearray()
         self._searched = 0
         self._skipping = False
+
+    def end(self) -> None:
+        """End the connection in order, as if the client had closed its side."""
+        self._flow.end()
 
     async def receive(self) -> SessionMessage | Exception:
         """The next message.
 
         Raises:
-            anyio.EndOfStream: the other side closed its end.
+            anyio.EndOfStream: the connection is over.
         """
         while True:
+            await self._flow.room()
             line = await self._line()
             if not line.strip():
                 continue
@@ -108,9 +174,27 @@ class MessageReader(_Borrowed):
             except ValidationError:
                 await self._refuse_line(line)
                 continue
-            if isinstance(message, types.JSONRPCNotification):
+            if isinstance(message, types.JSONRPCRequest):
+                request_id = coerce_request_id(message.id)
+                if self._flow.admit(request_id, len(line)):
+                    return SessionMessage(message, self._unanswered(request_id))
+                await self._refuse(line, message.id, INVALID_REQUEST, "the id is still in use")
+            elif not isinstance(message, types.JSONRPCNotification):
+                return SessionMessage(message)
+            elif message.method.startswith("notifications/") or b'"id"' not in line:
                 self._notice_cancel(message)
-            return SessionMessage(message)
+                return SessionMessage(message)
+            else:
+                text = "the id of a request is a text or a whole number"
+                await self._refuse(line, None, INVALID_REQUEST, text)
+
+    def _unanswered(self, request_id: types.RequestId) -> ServerMessageMetadata:
+        """Told by the SDK when a request that was cancelled is over."""
+
+        async def settle() -> None:
+            self._flow.settle(request_id)
+
+        return ServerMessageMetadata(on_request_unanswered=settle)
 
     def _notice_cancel(self, message: types.JSONRPCNotification) -> None:
         if message.method == "notifications/cancelled":
@@ -122,15 +206,28 @@ class MessageReader(_Borrowed):
         request_id, is_json = top_level_id(line)
         code = INVALID_REQUEST if is_json else PARSE_ERROR
         text = "not a JSON-RPC 2.0 message" if is_json else "not valid JSON in UTF-8"
+        await self._refuse(line, request_id, code, text)
+
+    async def _refuse(
+        self, line: bytes, request_id: types.RequestId | None, code: int, text: str
+    ) -> None:
         _log.info("refused a line", size=len(line), code=code)
-        if request_id is not None and b'"tools/call"' in line:
-            await self._listener.refused(text)
-        await self._refuse(request_id, code, text)
+        if b'"tools/call"' in line:
+            await self._listener.refused(text, lambda: self._writer.refuse(request_id, code, text))
+        else:
+            await self._writer.refuse(request_id, code, text)
 
     async def _line(self) -> bytes:
         """The next line; over-long ones are refused and skipped in constant memory."""
         while True:
+            if self._flow.ended:
+                raise anyio.EndOfStream
             end = self._buffer.find(b"\n", self._searched)
+            size = len(self._buffer) if end < 0 else end
+            if size > LONGEST_LINE and not self._skipping:
+                self._skipping = True
+                await self._too_long(bytes(self._buffer[:LONGEST_LINE]))
+                continue
             if end >= 0:
                 line = bytes(self._buffer[:end])
                 del self._buffer[: end + 1]
@@ -139,26 +236,19 @@ class MessageReader(_Borrowed):
                     return line
                 self._skipping = False
                 continue
-            self._searched = len(self._buffer)
             if self._skipping:
                 self._buffer.clear()
-                self._searched = 0
-            elif len(self._buffer) > LONGEST_LINE:
-                await self._too_long()
-            data = await self._pipe.read(READ_CHUNK)
-            if not data:
-                self._listener.lost()
-                raise anyio.EndOfStream
-            self._buffer += data
+            self._searched = len(self._buffer)
+            data = await self._flow.incoming.read(READ_CHUNK)
+            if data:
+                self._buffer += data
+            else:
+                self._flow.end()
 
-    async def _too_long(self) -> None:
-        request_id, _ = top_level_id(bytes(self._buffer))
-        self._skipping = True
-        self._buffer.clear()
-        self._searched = 0
-        await self._refuse(
-            request_id, INVALID_REQUEST, f"the message is longer than {LONGEST_LINE} bytes"
-        )
+    async def _too_long(self, head: bytes) -> None:
+        request_id, _ = top_level_id(head)
+        text = f"the message is longer than {LONGEST_LINE} bytes"
+        await self._refuse(head, request_id, INVALID_REQUEST, text)
 
     def __aiter__(self) -> Self:
         return self
@@ -168,45 +258,6 @@ class MessageReader(_Borrowed):
             return await self.receive()
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
-
-
-class MessageWriter(_Borrowed):
-    """The stream that the SDK writes messages to.
-
-    Args:
-        pipe: Where the lines go; its buffer limit is 0, so that `drain` means written.
-        listener: Told of each answer once it is written, and when no more can be.
-    """
-
-    def __init__(self, pipe: asyncio.StreamWriter, listener: Listener) -> None:
-        self._pipe = pipe
-        self._listener = listener
-
-    async def send(self, item: SessionMessage) -> None:
-        """Write one message as one line.
-
-        Raises:
-            anyio.BrokenResourceError: the other side is gone.
-        """
-        message = item.message
-        text = message.model_dump_json(by_alias=True, exclude_unset=True)
-        await self._write(text.encode() + b"\n")
-        if isinstance(message, types.JSONRPCResponse):
-            self._listener.written(message.id)
-
-    async def refuse(self, request_id: types.RequestId | None, code: int, text: str) -> None:
-        """Answer a line that is no message; without an id JSON-RPC asks for null."""
-        error = {"code": code, "message": text}
-        body = {"jsonrpc": "2.0", "id": request_id, "error": error}
-        await self._write(pydantic_core.to_json(body) + b"\n")
-
-    async def _write(self, line: bytes) -> None:
-        try:
-            self._pipe.write(line)
-            await self._pipe.drain()
-        except (ConnectionError, RuntimeError) as e:
-            self._listener.lost()
-            raise anyio.BrokenResourceError from e
 
 
 @asynccontextmanager
@@ -224,29 +275,29 @@ async def stdio(
     """
     loop = asyncio.get_running_loop()
     incoming = asyncio.StreamReader(limit=READ_CHUNK)
+    flow = Flow(incoming, listener)
     source = os.fdopen(descriptors[0], "rb", buffering=0)
     target = os.fdopen(descriptors[1], "wb", buffering=0)
     if not _pollable(descriptors[1]) and not stat.S_ISCHR(os.fstat(descriptors[1]).st_mode):
         raise OSError(errno.EINVAL, "MCP needs a pipe, a socket or a terminal as standard output")
     if _pollable(descriptors[0]):
-        closing, _ = await loop.connect_read_pipe(
+        flow.reading, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(incoming), source
         )
     else:
         # A file or the null device: never a wait, and nothing that epoll would take.
         incoming.feed_data(source.read())
         incoming.feed_eof()
-        closing = source
-    write_transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.streams.FlowControlMixin(loop), target
-    )
-    write_transport.set_write_buffer_limits(high=0)
-    writer = MessageWriter(asyncio.StreamWriter(write_transport, protocol, None, loop), listener)
+        flow.reading = source
+    outgoing, _ = await loop.connect_write_pipe(lambda: flow, target)
+    outgoing.set_write_buffer_limits(high=0)
+    writer = MessageWriter(flow, outgoing)
     try:
-        yield MessageReader(incoming, writer.refuse, listener), writer
+        yield MessageReader(flow, writer), writer
     finally:
-        closing.close()
-        write_transport.close()
+        flow.reading.close()
+        if not flow.broken:  # or it is closed already, and would stumble over that
+            outgoing.abort()  # and not `close`, which would wait for a client that does not read
 
 
 def _pollable(descriptor: int) -> bool:
@@ -267,48 +318,3 @@ def divert() -> tuple[int, int]:
     os.close(empty)
     os.dup2(2, 1)
     return wire
-
-
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
-_ID = re.compile(rb'\s*:\s*(-?\d{1,18}(?![\d.eE])|"(?:[^"\\]|\\.)*")')
-
-
-def top_level_id(line: bytes) -> tuple[types.RequestId | None, bool]:
-    """The id of a line that is no message, so that it can be answered; None if not readable.
-
-    Only the top level counts: `arguments` may hold an `id` of their own.
-
-    Returns:
-        The id, and whether the line is JSON all the same.
-    """
-    depth = 0
-    for token in _TOKEN.finditer(line):
-        first = token.group()[:1]
-        if first in b"{[":
-            depth += 1
-        elif first in b"}]":
-            depth -= 1
-        elif depth == 1 and token.group() == b'"id"':
-            value = _ID.match(line, token.end())
-            if value is not None:
-                return _as_id(value.group(1)), _is_json(line)
-    return None, _is_json(line)
-
-
-def _as_id(text: bytes) -> types.RequestId | None:
-    value = _parse(text)
-    return value if isinstance(value, str | int) else None
-
-
-def _is_json(line: bytes) -> bool:
-    return _parse(line) is not _NOT_JSON
-
-
-_NOT_JSON = object()
-
-
-def _parse(text: bytes) -> Any:
-    try:
-        return pydantic_core.from_json(text)
-    except ValueError:
-        return _NOT_JSON

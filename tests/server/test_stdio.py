@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.place import Place, keyed
 from tests.support.wire import ENVELOPE, wire
 
-from surefoot_server.stdio import LONGEST_LINE, top_level_id
+from surefoot_server.salvage import top_level_id
+from surefoot_server.stdio import LONGEST_LINE
 
 pytestmark = pytest.mark.anyio
 

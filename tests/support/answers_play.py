@@ -6,6 +6,7 @@ Before it: `answers_model`, which says what must come; the rules are in `test_an
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -62,7 +63,7 @@ class Played(RuleBasedStateMachine):
         patch.setattr(Budget, "CAPACITY", 1000.0)
         self.portal = self.stack.enter_context(start_blocking_portal())
         self.site: Site = self.stack.enter_context(self.portal.wrap_async_context_manager(a_site()))
-        self.site.memory.database.connection.execute(WATCHED)
+        self.portal.call(self.site.memory.database.connection.execute, WATCHED)
         self.up: dict[int, Server] = {}
         self.lives = 0
         self.life: dict[int, int] = {}
@@ -71,6 +72,10 @@ class Played(RuleBasedStateMachine):
         self.waiting: list[Waiting] = []
         for n in (0, 1):
             self.restart(n)
+
+    def query(self, sql: str, **names: Any) -> list[tuple[Any, ...]]:
+        """Rows of the journal, read where the servers are."""
+        return self.portal.call(partial(self.site.query, sql, **names))
 
     def do(self, step: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Take a step in the servers' event loop, and let everything go on that can."""
