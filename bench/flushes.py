@@ -1,10 +1,16 @@
-"""How often a call flushes, and which files: counted by strace, not by our own word."""
+"""How often a call flushes, and which files: counted by strace, not by our own word.
 
+Run by itself it prints the counts as JSON, or a text that says why there are none.
+"""
+
+import json
 import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from line_client import LineClient
@@ -62,3 +68,15 @@ def _works(strace: str) -> bool:
 
 def _flushed(trace: Path) -> list[str]:
     return [match.group(1) for match in _FLUSH.finditer(trace.read_text())]
+
+
+def main() -> None:
+    """Count in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="surefoot-bench-") as folder:
+        found = count(Place.make(Path(folder)))
+    counts = found if isinstance(found, str) else [asdict(each) for each in found]
+    sys.stdout.write(json.dumps(counts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -70,6 +70,8 @@ async def _pair(journal: SqliteJournal) -> None:
         tool="write_file",
         effect=Effect.VERIFIABLE,
         fingerprint=DIGEST,
+        scope=DIGEST,
+        repeated=False,
         arguments='{"path":"kilobyte.txt"}',
         evidence={"before": DIGEST, "after": DIGEST},
         at=now,

@@ -10,7 +10,7 @@ of one whose server died.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from random import Random
 from types import TracebackType
@@ -119,6 +119,8 @@ class Executor:
         trace: TracebackType | None,
     ) -> bool | None:
         await self._runs.drain()
+        with suppress(JournalUnavailable):  # then the next server finds what became of it
+            await self._execution.pay()
         return await self._stack.__aexit__(kind, error, trace)
 
     async def _joined_elsewhere(self, call_id: str) -> bool:

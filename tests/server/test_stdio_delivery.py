@@ -32,26 +32,24 @@ async def cancel(server: Wire, request_id: int) -> None:
     await server.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
 
 
+def look(place: Place, sql: str, tool: str) -> list[Any]:
+    """A column of the rows of a tool, as committed by now."""
+    path = str(place.config.state / "journal.db")
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return [value for (value,) in connection.execute(sql, (tool,))]
+    finally:
+        connection.close()
+
+
 def receipts(place: Place, tool: str) -> list[str | None]:
-    """What became of the answers of a tool, as committed by now."""
-    path = str(place.config.state / "journal.db")
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        rows = connection.execute("SELECT delivery FROM receipt WHERE tool = ?", (tool,))
-        return [delivery for (delivery,) in rows]
-    finally:
-        connection.close()
+    """What became of the answers of a tool."""
+    return look(place, "SELECT delivery FROM receipt WHERE tool = ?", tool)
 
 
-def state(place: Place) -> str:
-    """The state of the only command, as committed by now."""
-    path = str(place.config.state / "journal.db")
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        found = connection.execute("SELECT state FROM call WHERE tool = 'run_command'").fetchall()
-        return str(found[0][0]) if found else ""
-    finally:
-        connection.close()
+def states(place: Place, tool: str) -> list[str]:
+    """How the calls of a tool stand."""
+    return look(place, "SELECT state FROM call WHERE tool = ?", tool)
 
 
 async def a_large_answer_that_waits(server: Wire, place: Place) -> None:
@@ -71,12 +69,14 @@ async def the_rest_of_it(server: Wire) -> None:
 async def test_an_answer_is_delivered_by_its_own_last_byte_and_not_by_that_of_the_next(
     place: Place,
 ) -> None:
-    """Guard: `MessageWriter._turn`."""
+    """Guard: `MessageWriter._write`, which gives the pipe one line at a time."""
     async with wire(place) as server:
         await a_large_answer_that_waits(server, place)
         await send(server, 2, "nope")
         await until(lambda: receipts(place, "nope") == [None])
         await send(server, 3, "read_file", path="large", line_count=100_000)
+        # Once its end is recorded, nothing comes before its answer joins the others.
+        await until(lambda: states(place, "read_file") == ["succeeded"] * 2)
         await the_rest_of_it(server)
         assert (await server.receive())["id"] == 2
         # The third is stuck. That the second was written is known all the same.
@@ -109,7 +109,7 @@ async def test_an_answer_that_was_not_written_in_time_is_lost(place: Place, door
     async with wire(place) as server:
         await a_large_answer_that_waits(server, place)
         await send(server, 2, "run_command", command="true")
-        await until(lambda: state(place) == "succeeded")
+        await until(lambda: states(place, "run_command") == ["succeeded"])
         await door(server)
         await server.end()
     assert receipts(place, "run_command") == ["lost"]

@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from surefoot_server.accounting import AttemptRow, Ledger, ledger
+from surefoot_server.journal.chain import KEYS, verify
+from surefoot_server.journal.sqlite import SqliteReader
 
 OF_NO_CALL = frozenset({"conflict", "denied", "invalid"})
 """Dispositions of requests that take no key and begin no call."""
@@ -68,3 +70,14 @@ def _of_receipts(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[st
         if ran[call_id] > len(attempts.get(call_id, [])):
             found.append(f"call {call.key} has fewer attempts than requests that ran it")
     return found
+
+
+def broken_chain(path: Path) -> list[str]:
+    """What is not as it was written in a journal that no server writes to; empty if all is."""
+    reader = SqliteReader(path)
+    try:
+        tables = {name: reader.rows(f"all_{name}s", {}) for name in KEYS}
+        found = verify(reader.rows("all_instances", {}), reader.rows("all_events", {}), tables)
+    finally:
+        reader.close()
+    return found.problems

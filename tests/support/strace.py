@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,33 @@ NEEDED = pytest.mark.skipif(
     reason="needs strace to stop the server at a system call: apt-get install strace",
 )
 CHANGES = (
-    *("write", "pwrite64", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate"),
+    *(
+        "sendto",
+        "sendmsg",
+        "write",
+        "pwrite64",
+        "pwritev",
+        "fsync",
+        "fdatasync",
+        "ftruncate",
+        "fallocate",
+    ),
     *("rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat"),
     *("mkdir", "mkdirat", "rmdir", "fchmod", "fchmodat", "fchown", "fchownat", "flock"),
 )
-"""System calls that change what outlives the process, or who may."""
+"""System calls that change what outlives the process, or who may, and those that tell of it."""
+BEGINS_AND_ENDS = (
+    *("clone", "clone3", "fork", "vfork", "execve", "setsid", "prctl"),
+    *("kill", "wait4", "waitid", "exit_group"),
+)
+"""System calls by which processes begin and end."""
+PATIENCE = 5.0
+"""Seconds that `strace` has to let go."""
 OPENS = ("open", "openat")
 """Those that change something when they make a file. openat2 is only ever asked to look."""
 ROLES = ("main", "journal", "worker")
-"""The threads of a server that has served calls one at a time, in the order of their birth."""
+"""The threads of a server that has served calls one at a time, in the order of their birth: a life
+of `core`, or a server process."""
 _LINE = re.compile(r"^(\d+) +(\w+)\((.*)$", re.MULTILINE)
 
 
@@ -82,6 +100,11 @@ async def traced(
         with anyio.CancelScope(shield=True):
             with suppress(ProcessLookupError):
                 process.terminate()
+            with anyio.move_on_after(PATIENCE):
+                await process.wait()
+            # Told to end while what it traces is dying, it may wait for that, which waits for it.
+            if process.returncode is None:
+                process.kill()
             await process.aclose()
 
 
@@ -96,14 +119,35 @@ def injecting(threads: dict[str, int], at: Point, what: str) -> AbstractAsyncCon
     return traced(threads[at.role], "-e", f"trace={at.name}", "-e", inject)
 
 
-def points(log: Path, threads: dict[str, int]) -> list[Point]:
-    """The state-changing points in the log of a traced call, in the order they were reached."""
-    roles = {number: role for role, number in threads.items()}
+def killing_any(pid: int, at: Point, *more: int) -> AbstractAsyncContextManager[None]:
+    """Kill a process where the first of its threads, born or not, enters a call so often.
+
+    Args:
+        pid: The process; with it all that it forks.
+        at: The call, of whichever thread or process.
+        more: Other processes that are watched likewise.
+    """
+    others = [option for each in more for option in ("-p", str(each))]
+    inject = f"inject={at.name}:signal=KILL:when={at.n}"
+    return traced(pid, "-f", "-e", f"trace={at.name}", "-e", inject, *others)
+
+
+def points(
+    log: Path, threads: dict[str, int] | None = None, also: Collection[str] = ()
+) -> list[Point]:
+    """The state-changing points in the log of a traced call, in the order they were reached.
+
+    Args:
+        log: Written by `traced` with `-f`.
+        threads: By role; None: those of any thread, each point once, for `killing_any`.
+        also: Names of system calls that count as well.
+    """
+    roles = {number: role for role, number in (threads or {}).items()}
     reached: Counter[tuple[str, str]] = Counter()
     found: list[Point] = []
     for number, name, rest in _LINE.findall(log.read_text()):
-        role = roles[int(number)]
+        role = roles[int(number)] if roles else number
         reached[role, name] += 1
-        if name in CHANGES or (name in OPENS and "O_CREAT" in rest):
-            found.append(Point(role, name, reached[role, name]))
-    return found
+        if name in CHANGES or name in also or (name in OPENS and "O_CREAT" in rest):
+            found.append(Point(role if roles else "any", name, reached[role, name]))
+    return list(dict.fromkeys(found))

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+import pydantic_core
+
 from surefoot_server.journal.records import Row
 from surefoot_server.journal.rows import to_json
 
@@ -47,7 +49,7 @@ def link(before: str, event: Mapping[str, Any]) -> str:
         before,
         *(event[name] for name in ("instance", "seq", "at", "kind", "rows", "detail")),
     ]
-    return hashlib.sha256(to_json(fields).encode()).hexdigest()
+    return hashlib.sha256(pydantic_core.to_json(fields)).hexdigest()
 
 
 def row_name(table: str, row: Row) -> str:
@@ -58,7 +60,7 @@ def row_name(table: str, row: Row) -> str:
 def row_digest(row: Row) -> str:
     """SHA-256 over the columns of a row, in the order of their names."""
     values = [row[column] for column in sorted(row) if column not in MOVING]
-    return hashlib.sha256(to_json(values).encode()).hexdigest()
+    return hashlib.sha256(pydantic_core.to_json(values)).hexdigest()
 
 
 class Chain:
