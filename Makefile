@@ -1,6 +1,8 @@
 # Each target sets up what it needs by itself: a machine with Python 3.11+ and make is enough.
 PYTHON ?= python3
 BIN := .venv/bin
+# A process a core, four at most: tests wait for other processes more than they compute.
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 READY := .venv/.ready
 
 .PHONY: setup demo test test-all torture check bench lock suites states clean
@@ -29,13 +31,13 @@ demo: $(READY)
 	$(BIN)/surefoot reconcile $$run
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: $(READY)
-	TORTURE=ci $(BIN)/python -m pytest -q -m "not live"
+	TORTURE=ci $(PYTEST) -m "not live"
 
 torture: $(READY)
-	TORTURE=full $(BIN)/python -m pytest -q -rP -m "not live" \
+	TORTURE=full $(PYTEST) -rP -m "not live" \
 	  tests/crash tests/server/test_answers_model.py tests/server/test_simulated_day.py
 
 check: $(READY)

@@ -140,8 +140,8 @@ RELIABILITY: dict[str, Requirement] = {
         "What is past its time is dropped, the chain still holds, and nothing grows.",
         "docs/journal.md",
         (
-            "server/test_journal_conformance.py::test_results_go_first_then_all_that_is_known_and_the_chain_still_holds",
-            "server/test_journal_conformance.py::test_servers_that_died_get_an_end_and_are_forgotten_in_time",
+            "server/test_journal_retention.py::test_results_go_first_then_all_that_is_known_and_the_chain_still_holds",
+            "server/test_journal_retention.py::test_servers_that_died_get_an_end_and_are_forgotten_in_time",
             "server/test_simulated_day.py::test_the_books_of_a_day_add_up_and_nothing_grows",
         ),
     ),

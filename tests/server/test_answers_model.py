@@ -280,6 +280,7 @@ class Answers(Played):
         for before, after in self.query("SELECT DISTINCT before, after FROM moved"):
             assert (before, after) in allowed, (before, after)
         database = self.site.memory.database
+
         # The servers' loop runs in a thread of its own, and so does every use of the rows.
         def rows(name: str) -> list[Row]:
             return database.execute(name, {})

@@ -63,7 +63,9 @@ class Door:
         """Carry out a call, and clear away after it as when its outcome is recorded."""
         context = new_context(deadline)
         async with context.held:
-            return (await self.begin(context, **arguments))[0]
+            result, _ = await self.begin(context, **arguments)
+            context.recorded = True
+            return result
 
     async def begin(self, context: Context, **arguments: Any) -> tuple[RunCommandResult, Evidence]:
         """Carry out a call; what it leaves on disk stays while the context holds it."""
