@@ -320,21 +320,6 @@ async def test_nothing_secret_of_a_command_is_written_to_its_folder(door: Door) 
     assert isinstance(await door.tool.recover(evidence), Happened)
 
 
-async def test_what_is_left_of_a_recorded_call_is_cleared_away(door: Door) -> None:
-    """Guard: `RunCommand._clear_away`."""
-    await door.run(command="echo out")
-    assert os.listdir(door.jobs) == ["keeper.log"]
-    assert (door.jobs / "keeper.log").read_text() == ""
-
-
-async def test_what_is_left_of_a_call_whose_outcome_is_not_recorded_stays(door: Door) -> None:
-    """Guard: `Context.recorded`; without its folder, recovery would take it for not begun."""
-    context = new_context()
-    async with context.held:
-        result, evidence = await door.begin(context, command="echo out")
-    assert await door.tool.recover(evidence) == Happened(result)
-
-
 async def test_old_records_are_swept_but_no_running_command(door: Door) -> None:
     """Guard: `Jobs.sweep`."""
     done = await door.killed_server("done", command="echo > done")
