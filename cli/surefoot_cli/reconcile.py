@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import click
 
+from surefoot_cli.place import PLACE
 from surefoot_client import record as records
 from surefoot_client.ledger import AttemptRow, CallRow, Ledger, ReceiptRow
 from surefoot_client.reconcile import Balance, reconcile
@@ -28,12 +29,15 @@ class BadInput(click.ClickException):
 )
 @click.option(
     "--journal",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The server's journal, which may hold other runs too. Default: the run's own.",
+    type=PLACE,
+    help="The server's journal, a file or postgresql://...; it may hold other runs too."
+    " Default: the run's own.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the balance as JSON.")
 @click.pass_context
-def command(context: click.Context, folder: Path, journal: Path | None, as_json: bool) -> None:
+def command(
+    context: click.Context, folder: Path, journal: str | Path | None, as_json: bool
+) -> None:
     """Hold a run's sends against the server's journal; exit 1 when they do not balance."""
     log = folder / records.FILE_NAME
     if not log.is_file():
@@ -48,7 +52,7 @@ def command(context: click.Context, folder: Path, journal: Path | None, as_json:
         context.exit(OUT_OF_BALANCE)
 
 
-def _ledger(journal: Path) -> Ledger:
+def _ledger(journal: str | Path) -> Ledger:
     """The server's rows in the client's types."""
     book = ledger(journal)
     return Ledger(

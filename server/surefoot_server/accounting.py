@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from surefoot_server import digest
+from surefoot_server.journal.opening import open_reader
 from surefoot_server.journal.records import Reader, Row
-from surefoot_server.journal.sqlite import SqliteReader
 from surefoot_server.journal.states import Delivery, Disposition, State
 
 
@@ -271,13 +271,16 @@ class Ledger:
         return digest.mac(self.secret, value)
 
 
-def ledger(path: Path) -> Ledger:
-    """Read the whole book of a journal file.
+def ledger(place: str | Path) -> Ledger:
+    """Read the whole book of a journal.
+
+    Args:
+        place: A file, or `postgresql://...`.
 
     Raises:
         JournalUnavailable: there is no journal, or it cannot be read.
     """
-    reader = SqliteReader(path)
+    reader = open_reader(place)
     try:
         return ledger_of(reader.secret, lambda name: reader.rows(name, {}))
     finally:
