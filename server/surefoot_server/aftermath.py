@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from surefoot_server.containment import contained
 from surefoot_server.journal.reserve import Spare, is_table_full
-from surefoot_server.recovery import succeeded
+from surefoot_server.recovery import bug, succeeded
 from surefoot_server.work import Work
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome
@@ -36,6 +36,9 @@ class Aftermath:
             else:
                 found = await contained(work.tool.recover(evidence))
         except ToolError:
+            return Outcome.failed(error), ""
+        except Exception as e:
+            bug(work.tool, work.call.call_id, e, error.applied)
             return Outcome.failed(error), ""
         if isinstance(found, NotBegun):
             known = Error(error.code, error.origin, Applied.NO, error.message, error.hint)

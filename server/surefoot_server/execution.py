@@ -28,6 +28,7 @@ from surefoot_server.journal.states import Delivery, Disposition, State
 from surefoot_server.outcomes import Outcomes
 from surefoot_server.policy import Policy
 from surefoot_server.recovery import (
+    NOTHING,
     Found,
     Orphans,
     bug,
@@ -84,7 +85,7 @@ class Execution:
     def reaches(self, seen: Entry) -> bool:
         """Whether this server can look into what became of a call."""
         tool = self._registry.get(seen.tool)
-        return tool is not None and tool.reaches(seen.evidence)
+        return tool is not None and (seen.evidence == NOTHING or tool.reaches(seen.evidence))
 
     async def forget(self, before: float) -> None:
         """Have the tools drop what they keep outside of the journal."""
@@ -106,7 +107,8 @@ class Execution:
             except anyio.get_cancelled_exc_class():
                 await shielded(self._cancelled_early(work))
                 raise
-            await shielded(self._intend(work, evidence, durable=refusal is None))
+            begun = evidence if refusal is None else NOTHING
+            await shielded(self._intend(work, begun, durable=refusal is None))
             return await self._carry_out(work, evidence, refusal)
 
     async def _intend(self, work: Work, evidence: Evidence, *, durable: bool) -> None:
@@ -123,7 +125,7 @@ class Execution:
     async def _cancelled_early(self, work: Work) -> None:
         """A request that goes away before its call began was received all the same."""
         with suppress(KeyTaken, NothingBegun):
-            await self._intend(work, {}, durable=False)
+            await self._intend(work, NOTHING, durable=False)
             outcome = Outcome.failed(
                 Error(Code.CANCELLED, Origin.CLIENT, Applied.NO, "cancelled before it began")
             )
@@ -314,16 +316,17 @@ class Execution:
         """Close the attempt that failed and begin the next, with evidence taken anew."""
         await work.context.held.aclose()
         fresh, refusal = await self._prepare(work, work.context.held)
+        known = fresh if refusal is None else evidence
         seen = Standing(work.call.call_id, State.RUNNING, self._journal.owner)
         number = await shielded(
             self._journal.reopen(
-                seen, fresh, None, closing=self._outcomes.closing(work, ended), durable=work.durable
+                seen, known, None, closing=self._outcomes.closing(work, ended), durable=work.durable
             )
         )
         if number is None:
             raise Fenced(f"call {work.call.call_id} has another owner by now")
         work.number = number
-        return refusal, fresh if refusal is None else evidence
+        return refusal, known
 
     async def _attempt(
         self, work: Work, evidence: Evidence, circuit: Circuit

@@ -119,8 +119,8 @@ class Executor:
         trace: TracebackType | None,
     ) -> bool | None:
         await self._runs.drain()
-        with suppress(JournalUnavailable):  # then the next server finds what became of it
-            await self._execution.pay()
+        with anyio.CancelScope(shield=True), suppress(JournalUnavailable):
+            await self._execution.pay()  # else the next server finds what became of it
         return await self._stack.__aexit__(kind, error, trace)
 
     async def _joined_elsewhere(self, call_id: str) -> bool:

@@ -53,6 +53,8 @@ class Housekeeping:
                     await self.forget()
             except JournalUnavailable as e:
                 _log.warning("no housekeeping while the journal is unavailable", reason=str(e))
+            except Exception:  # a bug here must not end the server, with every call in it
+                _log.exception("bug in the housekeeping")
             await anyio.sleep(EVERY)
 
     async def retain(self) -> int:

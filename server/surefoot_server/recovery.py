@@ -32,6 +32,11 @@ from surefoot_tools.tool import (
 _log = log.get("recovery")
 
 
+NOTHING: Evidence = {"nothing": "begun"}
+"""In the place of the evidence of a call that was refused or cancelled before its effect: if its
+server dies before it says so, nothing has begun."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a look found."""
@@ -81,12 +86,17 @@ async def look_at(
     Raises:
         Unsettled: it cannot be told just now, for instance because a database does not answer.
     """
+    if seen.evidence == NOTHING:
+        return Found(died(Applied.NO), not_begun=True)
     try:
         found = await tool.recover(seen.evidence)
     except ToolError as e:
         if e.applied is Applied.UNKNOWN:
             raise Unsettled(f"what became of call {seen.call_id}: {e.message}") from e
         return Found(Outcome.failed(Error.of(e)))
+    except Exception as e:
+        known = bug(tool, seen.call_id, e, Applied.UNKNOWN)
+        raise Unsettled(f"what became of call {seen.call_id}: {known.message}") from e
     match found:
         case Happened(result):
             return Found(*succeeded(result))
