@@ -153,8 +153,15 @@ class Execution:
         work.begun.set()
         work.doubt = work.doubt or seen.state is State.IN_DOUBT
         async with AsyncExitStack() as held:
-            evidence, refusal = await self._prepare(work, held)
-            await self._orphans.before(work.tool, evidence)
+            try:
+                evidence, refusal = await self._prepare(work, held)
+                await self._orphans.before(work.tool, evidence)
+            except anyio.get_cancelled_exc_class():
+                # It was received, and waited for a run that it did not come to begin.
+                waited = replace(work.receipt, disposition=Disposition.JOINED)
+                with suppress(JournalUnavailable):
+                    await shielded(self._journal.record(waited))
+                raise
             number = await shielded(
                 self._journal.reopen(
                     seen.standing,
