@@ -12,7 +12,7 @@ help:
 	@echo "make demo      two simulated models over the standard suite; no key, only package registries"
 	@echo "make test      the fast tests (under 3 minutes)"
 	@echo "make test-all  every test that this machine can run (under 40 minutes)"
-	@echo "make torture   every crash test at its full length, about 45 minutes; prints the figures reached"
+	@echo "make torture   every crash test at its full length, 15 minutes on 2 cores; prints the figures reached"
 	@echo "make check     format, lint, types, layers"
 	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
 	@echo "make setup     .venv alone; also there: make suites, make states, make lock, make clean"
