@@ -1,6 +1,6 @@
 """How long the crash tests go on: `TORTURE` is `fast` (make test), `ci` (make test-all) or `full`.
 
-`make torture` runs them in full, about 15 minutes on 2 cores, and prints the figures that they reached.
+`make torture` runs them in full, about 15 minutes on 2 cores, and prints the figures reached.
 """
 
 import os
