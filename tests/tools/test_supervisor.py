@@ -257,8 +257,9 @@ async def test_a_killed_spare_supervisor_is_replaced(door: Door) -> None:
         await until((door.root / "started").exists)
         supervisor = parent(int((door.root / "started").read_text()))
         keeper = parent(supervisor)
-        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
-        [spare] = {int(pid) for pid in children} - {supervisor}
+        children = Path(f"/proc/{keeper}/task/{keeper}/children")
+        await until(lambda: len(children.read_text().split()) == 2)  # the next spare is there
+        [spare] = {int(pid) for pid in children.read_text().split()} - {supervisor}
         sigkill(spare)
         await until(lambda: not alive(spare))
         assert (await door.run(command="echo next")).stdout == "next\n"
