@@ -60,8 +60,8 @@ class NoopApp(App):
 
 async def _serve(app: App) -> None:
     wire = divert()
-    app.track_deliveries()
-    async with stdio(wire, app) as (reading, writing):
+    app.door.exchange.tracked = True
+    async with stdio(wire, app.door.exchange) as (reading, writing):
         await app.server.run(reading, writing, app.server.create_initialization_options())
 
 

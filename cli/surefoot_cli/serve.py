@@ -166,8 +166,9 @@ async def _serve(app: "App") -> None:
     from surefoot_server.stdio import divert, stdio
 
     wire = divert()
-    app.track_deliveries()
-    async with stdio(wire, app) as (reading, writing), anyio.create_task_group() as tasks:
+    exchange = app.door.exchange
+    exchange.tracked = True
+    async with stdio(wire, exchange) as (reading, writing), anyio.create_task_group() as tasks:
         tasks.start_soon(_end_on_signal, reading)
         options = app.server.create_initialization_options()
         await app.server.run(reading, writing, options)

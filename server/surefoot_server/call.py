@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from surefoot_server.access import EVERYTHING, Access
 from surefoot_server.digest import mac
 from surefoot_server.ids import new_id
 from surefoot_server.journal.records import NewCall, Receipt
@@ -55,7 +56,8 @@ class Request:
     tool: str
     arguments: dict[str, Any]
     key: str | None = None
-    principal: str = "local"
+    access: Access = EVERYTHING
+    """Who asks, and what that principal may use."""
     client: str | None = None
     sender_attempt: int | None = None
     fault: str | None = None
@@ -64,6 +66,11 @@ class Request:
     connection: Connection = field(default_factory=Connection)
     deadline: float = math.inf
     """When its caller stops waiting, on anyio's clock."""
+
+    @property
+    def principal(self) -> str:
+        """Whose keys and calls these are."""
+        return self.access.principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +178,14 @@ class Register:
         self, request: Request, tool: AnyTool, arguments: Arguments, *, repeated: bool, now: float
     ) -> NewCall:
         """The call that a request would begin; its evidence is taken later."""
-        print_of = None
+        print_of, narrowed = None, request.access.roots
         if request.key is not None or tool.effect is not Effect.SAFE:
             print_of = fingerprint(
                 self.secret,
                 tool.name,
                 tool.version,
                 arguments.model_dump(mode="json"),
-                self.roots,
+                self.roots if narrowed is None else [str(root) for root in narrowed],
                 tool.target(arguments),
             )
         return NewCall(

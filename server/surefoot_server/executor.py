@@ -12,6 +12,7 @@ of one whose server died.
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from surefoot_server import log
+from surefoot_server.access import Access
 from surefoot_server.answers import (
     REPEAT_NOTE,
     explained,
@@ -61,6 +63,8 @@ _log = log.get("executor")
 
 LOOKS = 8
 """How often a call that others change under us is looked at anew before we give up."""
+MOST_NARROWED = 256
+"""Sets of roots whose tools are kept at hand."""
 FIRST_POLL, LAST_POLL = 0.02, 0.25
 """Seconds between looks at a call that another server carries out; SQLite cannot notify."""
 
@@ -97,6 +101,7 @@ class Executor:
         self._policy = policy
         self._reception = Reception(journal, Register(journal.secret, roots, store))
         self._execution = Execution(journal, registry, policy, faults, random)
+        self._narrowed: dict[tuple[Path, ...], Registry] = {}
         self._stack = AsyncExitStack()
         self._runs: Runs
         self.housekeeping: Housekeeping
@@ -131,7 +136,7 @@ class Executor:
 
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
-        tool = self.registry.get(request.tool)
+        tool = self.offered(request.access).get(request.tool)
         if tool is None:
             error = unknown_tool(request.tool, self.registry.names())
             return await self._reception.refuse(request, Disposition.INVALID, error)
@@ -142,7 +147,7 @@ class Executor:
             return await self._reception.refuse(
                 request, Disposition.INVALID, invalid_arguments(tool, e)
             )
-        refusal = self._policy.refusal(tool)
+        refusal = self._policy.refusal(tool) or request.access.refusal(tool)
         if refusal is None and anyio.current_time() >= request.deadline:
             refusal = too_late()
         if refusal is not None:
@@ -152,6 +157,23 @@ class Executor:
         except JournalUnavailable as e:
             applied = Applied.NO if isinstance(e, NothingBegun) else Applied.UNKNOWN
             return _unrecorded(journal_unavailable(str(e), applied))
+
+    def offered(self, access: Access) -> Registry:
+        """The tools as one principal may use them: confined to its own roots."""
+        if access.roots is None:
+            return self.registry
+        found = self._narrowed.get(access.roots)
+        if found is None:
+            if len(self._narrowed) >= MOST_NARROWED:
+                self._narrowed.clear()
+            confined = (tool.within(access.roots) for tool in self.registry)
+            found = self._narrowed[access.roots] = Registry(confined)
+        return found
+
+    def deliver(self, receipt_id: str, delivery: Delivery) -> None:
+        """What became of the answer to a request; one without a receipt has no say."""
+        if receipt_id:
+            self._journal.deliver(receipt_id, delivery, self._journal.now())
 
     async def refuse_malformed(self, request: Request, message: str) -> Answer:
         """Answer a request that is no proper call, with a receipt."""

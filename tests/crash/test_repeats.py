@@ -144,7 +144,7 @@ async def again(life: Life, tool: str, line: str, loss: str) -> Said:
 async def test_the_same_again_after_a_lost_answer_is_never_run_blindly(tmp_path: Path) -> None:
     """On the next server, or on another one of the same state directory; until it is repeated.
 
-    Guard: `doubt.doubtful`, `Executor._in_doubt_of`, `Executor._gone`, `App.lost`.
+    Guard: `doubt.doubtful`, `Executor._in_doubt_of`, `Executor._gone`, `Exchange.lost`.
     """
     turns = rounds(fast=12, ci=60, full=996)
     seen = 0

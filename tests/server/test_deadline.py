@@ -10,7 +10,7 @@ from tests.support.place import Place, about, disposition, error, keyed
 from tests.support.scripted import Plan
 from tests.support.site import a_site, quiet
 
-from surefoot_server.app import DeadlineMalformed, find_deadline
+from surefoot_server.incoming import DeadlineMalformed, find_deadline
 from surefoot_server.journal.states import Disposition
 from surefoot_server.work import MARGIN
 from surefoot_tools import meta

@@ -21,7 +21,7 @@ class Wired:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.app = App(place.config)
-        self.app.track_deliveries()
+        self.app.door.exchange.tracked = True
         self.client = Client(self.app.server)
 
     async def call(self, **more: Any) -> types.CallToolResult:
@@ -31,12 +31,12 @@ class Wired:
     def written(self) -> None:
         """Every answer is fully written."""
         for request_id in range(100):
-            self.app.written(request_id)
+            self.app.door.exchange.written(request_id)
 
     def cancelled(self) -> None:
         """Every request is given up."""
         for request_id in range(100):
-            self.app.cancelled(request_id)
+            self.app.door.exchange.cancelled(request_id)
 
     def lines(self) -> int:
         """How often it happened."""
@@ -44,12 +44,12 @@ class Wired:
 
 
 async def test_an_answer_that_the_transport_wrote_is_delivered(place: Place) -> None:
-    """Guard: `App.written`."""
+    """Guard: `Exchange.written`."""
     wired = Wired(place)
     async with wired.client:
         await wired.call()
         wired.written()
-        wired.app.lost()
+        wired.app.door.exchange.lost()
         second = await wired.call()
         assert disposition(second) == "ran"
     assert wired.lines() == 2
@@ -58,11 +58,11 @@ async def test_an_answer_that_the_transport_wrote_is_delivered(place: Place) -> 
 async def test_an_answer_that_was_not_written_when_the_connection_went_is_lost(
     place: Place,
 ) -> None:
-    """Guard: `App.lost`."""
+    """Guard: `Exchange.lost`."""
     wired = Wired(place)
     async with wired.client:
         await wired.call()
-        wired.app.lost()
+        wired.app.door.exchange.lost()
         second = await wired.call()
         assert disposition(second) == "replayed"
         assert (second.meta or {})[meta.REPLAYED] is True
@@ -74,7 +74,7 @@ async def test_an_answer_that_was_not_written_when_the_connection_went_is_lost(
 
 
 async def test_an_answer_written_after_its_request_was_cancelled_is_lost(place: Place) -> None:
-    """Guard: `App.cancelled`."""
+    """Guard: `Exchange.cancelled`."""
     wired = Wired(place)
     async with wired.client:
         await wired.call()
@@ -98,6 +98,6 @@ async def test_a_lost_keyed_answer_is_told_to_an_equal_call_without_a_key(place:
     wired = Wired(place)
     async with wired.client:
         await wired.client.call_tool("run_command", APPEND, meta=keyed("k"))
-        wired.app.lost()
+        wired.app.door.exchange.lost()
         assert disposition(await wired.call()) == "replayed"
     assert wired.lines() == 1

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from mcp import Client
 from tests.support.place import Place, body, disposition, error, keyed
 
-from surefoot_server.app import find_key
 from surefoot_server.call import KeyMalformed, fingerprint
 from surefoot_server.digest import canonical
+from surefoot_server.incoming import find_key
 from surefoot_tools import meta
 
 pytestmark = pytest.mark.anyio

@@ -197,7 +197,7 @@ REFUSED_CALLS = [
 
 
 async def test_each_refused_line_that_asks_for_a_tool_has_a_receipt(place: Place) -> None:
-    """Guard: `MessageReader._refuse`, `App.refused` and `App._account_for_malformed`."""
+    """Guard: `MessageReader._refuse`, `Exchange.refused` and `Door.account_for_malformed`."""
     async with wire(place) as server:
         await server.ask(0, "server/discover")
         for line in REFUSED_CALLS:

@@ -105,7 +105,7 @@ async def by_closing(server: Wire) -> None:
 
 @pytest.mark.parametrize("door", [by_cancel, by_closing])
 async def test_an_answer_that_was_not_written_in_time_is_lost(place: Place, door: Door) -> None:
-    """Guard: `App.cancelled` and `App.lost`, told by `MessageReader` before the SDK."""
+    """Guard: `Exchange.cancelled` and `Exchange.lost`, told by `MessageReader` before the SDK."""
     async with wire(place) as server:
         await a_large_answer_that_waits(server, place)
         await send(server, 2, "run_command", command="true")
@@ -132,9 +132,9 @@ async def test_a_cancel_that_stops_a_safe_call_is_its_answer(place: Place) -> No
 async def test_a_call_that_ends_although_it_was_cancelled_has_lost_its_answer(
     place: Place,
 ) -> None:
-    """Guard: `App._given_up`: the transport knows of a cancel before the SDK does."""
+    """Guard: `Exchange._given_up`: the transport knows of a cancel before the SDK does."""
     app = App(place.config)
-    app.track_deliveries()
+    app.door.exchange.tracked = True
     go = place.workspace / "go"
     command = {"command": "echo >> log; until [ -e go ]; do sleep 0.02; done"}
     async with Client(app.server) as client:
@@ -142,7 +142,7 @@ async def test_a_call_that_ends_although_it_was_cancelled_has_lost_its_answer(
             tasks.start_soon(client.call_tool, "run_command", command)
             await until((place.workspace / "log").exists)
             for request_id in range(100):
-                app.cancelled(request_id)
+                app.door.exchange.cancelled(request_id)
             go.touch()
         assert disposition(await client.call_tool("run_command", command)) == "replayed"
     assert (place.workspace / "log").read_text() == "\n"

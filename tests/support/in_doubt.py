@@ -7,6 +7,7 @@ import anyio
 from tests.support.place import Place
 from tests.support.surefoot import apart
 
+from surefoot_server.access import Access
 from surefoot_server.app import tools
 from surefoot_server.call import Register, Request
 from surefoot_server.journal.clock import Clock
@@ -37,7 +38,9 @@ def leave_in_doubt(
         )
         try:
             tool = next(tool for tool in tools(place.config) if tool.name == "run_command")
-            request = Request("run_command", {"command": command}, key=key, principal=principal)
+            request = Request(
+                "run_command", {"command": command}, key=key, access=Access(principal)
+            )
             register = Register(opened.secret, [str(root) for root in place.config.roots])
             arguments = tool.Arguments.model_validate(request.arguments)
             now = opened.now()

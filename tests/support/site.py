@@ -15,6 +15,7 @@ import anyio.abc
 import anyio.lowlevel
 from tests.support.scripted import World, tools
 
+from surefoot_server.access import Access
 from surefoot_server.call import Answer, Connection, Request
 from surefoot_server.executor import Executor
 from surefoot_server.faults import Faults
@@ -215,6 +216,8 @@ def request(tool: str, label: str = "a", **more: Any) -> Request:
     arguments: dict[str, Any] = {"label": label}
     if "repeat" in more:
         arguments["repeat"] = more.pop("repeat")
+    if "principal" in more:
+        more["access"] = Access(more.pop("principal"))
     return Request(tool=tool, arguments=arguments, **more)
 
 

@@ -5,11 +5,12 @@ A new tool is one new file that subclasses `Tool`. The executor (`surefoot_serve
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -166,6 +167,14 @@ class Tool(ABC, Generic[A, R]):
         target share a circuit and a retry budget. None: there is no such thing.
         """
         return None
+
+    def within(self, roots: Sequence[Path]) -> Self:
+        """This tool, confined to fewer roots than its own; one that has none stays as it is.
+
+        Raises:
+            ValueError: one of them lies outside of its own.
+        """
+        return self
 
     async def prepare(self, arguments: A, context: Context) -> Evidence:
         """Read what recovery will need; changes nothing. Locks go to `context.held`.

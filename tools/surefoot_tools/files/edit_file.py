@@ -20,6 +20,7 @@ from surefoot_tools.files.atomic import (
 from surefoot_tools.files.edits import Replacement, apply, diff
 from surefoot_tools.files.locks import PathLocks
 from surefoot_tools.files.recovery import check_expected, find_out, locked_look
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.text import Decoded, decode, kind_of, visible, visible_name
 from surefoot_tools.files.threads import in_thread
@@ -70,7 +71,7 @@ class EditFileResult(tool.Result):
         )
 
 
-class EditFile(Tool[EditFileArguments, EditFileResult]):
+class EditFile(Rooted, Tool[EditFileArguments, EditFileResult]):
     """Replaces exact texts in a file; encoding, mark and line endings stay as they are."""
 
     name = "edit_file"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools import tool
 from surefoot_tools.files.os_errors import translating
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots, join_shown
 from surefoot_tools.files.text import TEXT_LIMIT, bounded, exact_name, visible_name
 from surefoot_tools.files.threads import in_thread, stop_if_cancelled
@@ -76,7 +77,7 @@ class ListDirectoryResult(tool.Result):
         return f"{head}\n{shown}" if shown else head
 
 
-class ListDirectory(Tool[ListDirectoryArguments, ListDirectoryResult]):
+class ListDirectory(Rooted, Tool[ListDirectoryArguments, ListDirectoryResult]):
     """Lists a directory; symbolic links are listed, never followed."""
 
     name = "list_directory"

@@ -11,6 +11,7 @@ from surefoot_tools import tool
 from surefoot_tools.errors import Code, ToolError
 from surefoot_tools.files.atomic import LARGEST, read_chunks
 from surefoot_tools.files.os_errors import translating
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.text import (
     TEXT_LIMIT,
@@ -94,7 +95,7 @@ class ReadFileResult(tool.Result):
         return f"line {last} is cut: a larger max_bytes shows more of it"
 
 
-class ReadFile(Tool[ReadFileArguments, ReadFileResult]):
+class ReadFile(Rooted, Tool[ReadFileArguments, ReadFileResult]):
     """Reads lines of a text file; binary files are refused, unless an encoding is named."""
 
     name = "read_file"

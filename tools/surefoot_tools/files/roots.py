@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import stat
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -19,23 +18,14 @@ from surefoot_tools.files.beneath import (
     split,
 )
 from surefoot_tools.files.os_errors import translating
+from surefoot_tools.files.path_text import check_text
 from surefoot_tools.files.protected import refuse_protected, refuse_reserved
 from surefoot_tools.files.text import visible_name
 
-PATH_MAX = 4096
-"""Bytes in one path, with the end mark (limits.h of Linux)."""
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 """How a file is opened: a pipe does not block, a terminal does not become ours."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
-
-_ELSEWHERE = (
-    (re.compile(r"~[A-Za-z0-9_.-]*(/|$)"), "a home directory"),
-    (re.compile(r"[\\/]{2}"), "a network or device path"),
-    (re.compile(r"[A-Za-z]:[\\/]"), "a path with a drive letter"),
-    (re.compile(r"[^/~.]{1,6}~[0-9](\.[^/]{0,3})?(/|$)"), "a short (8.3) name"),
-)
-"""Paths that mean another place on some system; nothing is expanded here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +79,7 @@ class Roots:
         if not directories:
             raise ValueError("at least one root is needed")
         self.directories = tuple(Path(os.path.abspath(each)) for each in directories)
+        self._given = openat2, reserved
         self._openat2 = has_openat2() if openat2 is None else openat2
         self._reserved = {str(path): what for path, what in (reserved or {}).items()}
         self._texts = [
@@ -96,6 +87,18 @@ class Roots:
             for index, root in enumerate(self.directories)
             for text in dict.fromkeys((str(root), os.path.realpath(root)))
         ]
+
+    def narrowed(self, directories: Sequence[Path]) -> "Roots":
+        """Fewer roots: these, each the same as one of ours or a folder inside of it.
+
+        Raises:
+            ValueError: one lies outside.
+        """
+        for each in directories:
+            if self._locate(str(each)) is None:
+                raise ValueError(f"{each} lies outside the roots")
+        openat2, reserved = self._given
+        return Roots(directories, openat2=openat2, reserved=reserved)
 
     def open_file(self, path: str) -> int:
         """Open a regular file with one name for reading; the caller owns the descriptor.
@@ -167,7 +170,7 @@ class Roots:
 
     def _candidates(self, path: str) -> list[tuple[int, str]]:
         """The roots in which a path may lie, and its rest beneath each."""
-        _check_text(path)
+        check_text(path)
         if not path.startswith("/"):
             found = [(index, path) for index in range(len(self.directories))]
         else:
@@ -292,34 +295,6 @@ class Roots:
             if parts[: len(above)] == above:
                 return parts[len(above) :]
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-
-
-def _check_text(path: str) -> None:
-    shown = visible_name(path[:200])
-    if not path or "\0" in path:
-        raise ToolError(
-            Code.INVALID_ARGUMENT,
-            "the path is empty" if not path else f"'{shown}': a path holds no NUL",
-            hint="'.' is the root",
-        )
-    try:
-        length = len(os.fsencode(path))
-    except UnicodeEncodeError as error:
-        raise ToolError(
-            Code.INVALID_ARGUMENT, f"'{shown}': a path holds no lone surrogates"
-        ) from error
-    if length >= PATH_MAX:
-        raise ToolError(
-            Code.INVALID_ARGUMENT,
-            f"'{shown}…': the path has {length} bytes, {PATH_MAX - 1} are possible",
-        )
-    for form, meaning in _ELSEWHERE:
-        if form.match(path):
-            raise ToolError(
-                Code.PERMISSION_DENIED,
-                f"'{shown}' has the form of {meaning}, and nothing is expanded here",
-                hint="if a file below the root has this name, put './' before it",
-            )
 
 
 def _leaves(rest: str) -> bool:

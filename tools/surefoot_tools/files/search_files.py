@@ -24,6 +24,7 @@ from surefoot_tools.files.engine import (
     python_command,
     ripgrep_command,
 )
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots, canonical, join_shown
 from surefoot_tools.files.text import TEXT_LIMIT, bounded, exact_name, visible, visible_name
 from surefoot_tools.files.threads import in_thread
@@ -93,7 +94,7 @@ class SearchFilesResult(tool.Result):
         return f"{head}\n{shown}" if shown else head
 
 
-class SearchFiles(Tool[SearchFilesArguments, SearchFilesResult]):
+class SearchFiles(Rooted, Tool[SearchFilesArguments, SearchFilesResult]):
     """Searches text files with ripgrep, or with Python where there is none."""
 
     name = "search_files"

@@ -22,6 +22,7 @@ from surefoot_tools.files.atomic import (
 )
 from surefoot_tools.files.locks import PathLocks
 from surefoot_tools.files.recovery import check_expected, find_out, locked_look
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.text import codec_of, visible_name
 from surefoot_tools.files.threads import in_thread
@@ -66,7 +67,7 @@ class WriteFileResult(tool.Result):
         return f"{done} {visible_name(self.path)}: {self.size} bytes now, sha256 {self.sha256}"
 
 
-class WriteFile(Tool[WriteFileArguments, WriteFileResult]):
+class WriteFile(Rooted, Tool[WriteFileArguments, WriteFileResult]):
     """Replaces, creates or extends a file: the old content or the new is there, never a mixture."""
 
     name = "write_file"

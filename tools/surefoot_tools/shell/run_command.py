@@ -10,6 +10,7 @@ import anyio
 from pydantic import Field
 
 from surefoot_tools.errors import Applied, Code, ToolError
+from surefoot_tools.files.rooted import Rooted
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.shell.attendance import Attendance
 from surefoot_tools.shell.boot import boot
@@ -56,7 +57,7 @@ class RunCommandArguments(Arguments):
     )
 
 
-class RunCommand(Tool[RunCommandArguments, RunCommandResult]):
+class RunCommand(Rooted, Tool[RunCommandArguments, RunCommandResult]):
     """Runs a command under a supervisor that outlives the server, and waits for its end.
 
     The evidence names a job; nothing is on disk until its supervisor begins the command. What is

@@ -1,0 +1,106 @@
+"""The door that all three ways in share: `tools/call` to the executor, and its answer back.
+
+`app` is our own server, `extension` an MCP extension that any server mounts, `wrap` a proxy.
+"""
+
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from surefoot_server.call import Answer, KeyMalformed
+from surefoot_server.exchange import EXCHANGE, Exchange
+from surefoot_server.executor import Executor
+from surefoot_server.incoming import (
+    DeadlineMalformed,
+    RequestContext,
+    find_deadline,
+    find_key,
+    read_request,
+)
+
+
+class Door:
+    """Carries calls to an executor, once there is one."""
+
+    def __init__(self) -> None:
+        self._executor: Executor | None = None
+        self.exchange = Exchange(lambda: self._executor)
+        """Of the requests that no transport of ours has brought; its access is everything."""
+
+    def open(self, executor: Executor) -> None:
+        """From now on calls go to this executor."""
+        self._executor = executor
+
+    @property
+    def executor(self) -> Executor:
+        """The executor.
+
+        Raises:
+            RuntimeError: there is none yet: the server's lifespan has not begun.
+        """
+        if self._executor is None:
+            raise RuntimeError("the server's lifespan has not begun")
+        return self._executor
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an executor."""
+        return self._executor is not None
+
+    def exchange_of(self, context: RequestContext) -> Exchange:
+        """The exchange that a request came in by: its HTTP request's, or the only one."""
+        scope: Any = getattr(context.request, "scope", None)
+        found = scope.get(EXCHANGE) if isinstance(scope, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        return found if isinstance(found, Exchange) else self.exchange
+
+    async def call(
+        self, context: RequestContext, tool: str, arguments: dict[str, Any] | None
+    ) -> Answer:
+        """Answer a `tools/call` that names a tool."""
+        exchange = self.exchange_of(context)
+        given = context.params or {}
+        try:
+            key, deadline = find_key(given), find_deadline(given)
+        except (KeyMalformed, DeadlineMalformed) as e:
+            request = read_request(context, tool, arguments, exchange.connection, exchange.access)
+            answer = await self.executor.refuse_malformed(request, str(e))
+        else:
+            request = read_request(
+                context,
+                tool,
+                arguments,
+                exchange.connection,
+                exchange.access,
+                key=key,
+                deadline=deadline,
+            )
+            answer = await self.executor.execute(request)
+        exchange.answer(context.request_id, answer.receipt_id)
+        return answer
+
+    async def account_for_malformed(
+        self, ctx: RequestContext, call_next: CallNext
+    ) -> HandlerResult:
+        """A `tools/call` that the SDK refuses before it reaches us is a request received, too.
+
+        A middleware of the SDK's server.
+        """
+        if ctx.method != "tools/call" or ctx.request_id is None:
+            return await call_next(ctx)
+        exchange = self.exchange_of(ctx)
+        exchange.begin(ctx.request_id)
+        try:
+            return await call_next(ctx)
+        except (MCPError, ValidationError):
+            asked = (ctx.params or {}).get("name")
+            tool = asked if isinstance(asked, str) else ""
+            answer = await self.executor.refuse_malformed(
+                read_request(ctx, tool, None, exchange.connection, exchange.access),
+                "the parameters of tools/call are malformed",
+            )
+            exchange.answer(ctx.request_id, answer.receipt_id)
+            raise
+        finally:
+            exchange.end(ctx.request_id)
