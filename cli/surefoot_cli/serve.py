@@ -1,15 +1,16 @@
-"""`surefoot serve`: the MCP server over stdio."""
+"""`surefoot serve`: the MCP server, over stdio or HTTP."""
 
 import importlib.metadata
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
+from surefoot_cli.listen import HttpChoice, http_options
 from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
 from surefoot_cli.span import SPAN
@@ -75,6 +76,7 @@ ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOU
     show_default=True,
     help="How commands are confined. Only 'off' is built so far: they are not confined.",
 )
+@http_options
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -94,11 +96,13 @@ def command(
     tools: str,
     sandbox: str,
     log_level: str,
+    **http: Any,
 ) -> None:
-    """Offer the tools over MCP on stdin and stdout.
+    """Offer the tools over MCP, on stdin and stdout or with --http.
 
-    An IDE or a desktop app starts this; see `mcp.json` and the README for the lines to paste.
+    An IDE or a desktop app starts this; `surefoot install` registers it there.
     """
+    listen = HttpChoice(**http)
     del sandbox  # the only choice so far
     if sys.platform == "win32":
         raise click.ClickException(
@@ -129,7 +133,10 @@ def command(
         raise click.UsageError(str(e)) from e
     if isinstance(journal, Path) and not journal.parent.is_dir():
         raise click.UsageError(f"--journal: there is no folder {journal.parent}")
-    anyio.run(_serve, app)
+    if listen.address is not None:
+        listen.serve(app)
+    else:
+        anyio.run(_serve, app)
 
 
 def _retention(results: float | None, keys: float | None) -> Retention:

@@ -138,6 +138,17 @@ def too_late() -> Error:
     )
 
 
+def foreign_roots(reason: str) -> Error:
+    """The error of a request whose principal was given roots that this server does not have."""
+    return Error(
+        Code.PERMISSION_DENIED,
+        Origin.POLICY,
+        Applied.NO,
+        f"your token names roots that are not this server's: {reason}",
+        hint="Ask whoever runs this server for a token with roots inside of its own.",
+    )
+
+
 def with_repeat_hint(error: Error) -> Error:
     """The same error, for a caller without a key who may mean the call once more."""
     said = f"{error.hint} {REPEAT_NOTE}" if error.hint else REPEAT_NOTE

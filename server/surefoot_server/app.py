@@ -62,6 +62,7 @@ class App:
             instructions=_instructions(config),
             lifespan=self._lifespan,
             on_list_tools=self._list_tools,
+            get_tool_input_schema=self._input_schema,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         # In the place of the SDK's span for OpenTelemetry, whose cost every call would pay and
@@ -99,6 +100,11 @@ class App:
         ]
         scope = "public" if access == EVERYTHING else "private"
         return types.ListToolsResult(tools=listed, ttl_ms=LIST_TTL_MS, cache_scope=scope)
+
+    def _input_schema(self, name: str) -> dict[str, Any] | None:
+        """For the SDK, which over HTTP would list every tool before each call."""
+        tool = self.door.executor.registry.get(name)
+        return None if tool is None else self._describe(tool).input_schema
 
     def _describe(self, tool: AnyTool) -> types.Tool:
         found = self._described.get(tool.name)

@@ -19,6 +19,18 @@ from surefoot_server.incoming import (
     find_key,
     read_request,
 )
+from surefoot_server.journal.states import Disposition
+from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.outcome import Error, Outcome
+
+LEFT = Answer(
+    Outcome.failed(
+        Error(Code.CANCELLED, Origin.TRANSPORT, Applied.UNKNOWN, "the connection was lost")
+    ),
+    Disposition.RAN,
+    receipt_id="",
+)
+"""For a caller that went away. Nobody reads it; what became of its request is in the journal."""
 
 
 class Door:
@@ -26,7 +38,7 @@ class Door:
 
     def __init__(self) -> None:
         self._executor: Executor | None = None
-        self.exchange = Exchange(lambda: self._executor)
+        self.exchange = Exchange(self.current)
         """Of the requests that no transport of ours has brought; its access is everything."""
 
     def open(self, executor: Executor) -> None:
@@ -44,10 +56,9 @@ class Door:
             raise RuntimeError("the server's lifespan has not begun")
         return self._executor
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is an executor."""
-        return self._executor is not None
+    def current(self) -> Executor | None:
+        """The executor, if there is one yet."""
+        return self._executor
 
     def exchange_of(self, context: RequestContext) -> Exchange:
         """The exchange that a request came in by: its HTTP request's, or the only one."""
@@ -76,7 +87,9 @@ class Door:
                 key=key,
                 deadline=deadline,
             )
-            answer = await self.executor.execute(request)
+            answer = LEFT
+            with exchange.waiting():
+                answer = await self.executor.execute(request)
         exchange.answer(context.request_id, answer.receipt_id)
         return answer
 

@@ -5,8 +5,10 @@ request. A transport that tells of each answer written makes delivery exact; wit
 counts as delivered when it is given to the transport.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
+import anyio
 import mcp_types as types
 from mcp.shared.dispatcher import coerce_request_id
 
@@ -27,6 +29,8 @@ class Exchange:
         executor: The executor, or None while there is none yet.
         access: What its caller may use.
         tracked: Whether a transport tells what becomes of every answer.
+        alone: Whether its requests go when it is lost; where there is one connection for the whole
+            process, the SDK sees to that.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Exchange:
         access: Access = EVERYTHING,
         *,
         tracked: bool = False,
+        alone: bool = False,
     ) -> None:
         self._executor = executor
         self.access = access
@@ -45,9 +50,28 @@ class Exchange:
         """Of the requests that come in by it."""
         self.accounted = False
         """Whether a request has come this far and has its receipt."""
+        self._scopes: set[anyio.CancelScope] | None = set() if alone else None
         self._awaiting: dict[types.RequestId, str] = {}
         self._running: set[types.RequestId] = set()
         self._given_up: set[types.RequestId] = set()
+
+    @contextmanager
+    def waiting(self) -> Generator[anyio.CancelScope]:
+        """A block in which a request waits for its answer; cancelled when there is nobody to tell.
+
+        The SDK does not cancel in every mode: not for a JSON response, nor in the 2025 versions.
+        """
+        with anyio.CancelScope() as scope:
+            if self._scopes is None:
+                yield scope
+                return
+            self._scopes.add(scope)
+            if self.connection.lost:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scopes.discard(scope)
 
     def begin(self, request_id: types.RequestId) -> None:
         """A `tools/call` has come in."""
@@ -98,6 +122,18 @@ class Exchange:
         for receipt_id in self._awaiting.values():
             self._deliver(receipt_id, Delivery.LOST)
         self._awaiting.clear()
+        for scope in list(self._scopes or ()):
+            scope.cancel()
+
+    async def refuse(self, message: str) -> None:
+        """The transport is about to refuse what asked for a tool, before it came to us."""
+        executor = self._executor()
+        if executor is not None:
+            answer = await executor.refuse_malformed(self._nameless(), message)
+            self.answer("", answer.receipt_id)
+
+    def _nameless(self) -> Request:
+        return Request(tool="", arguments={}, access=self.access, connection=self.connection)
 
     async def refused(self, message: str, answering: Answering) -> None:
         """The transport answers what asked for a tool by itself, since it was no request."""
@@ -105,8 +141,7 @@ class Exchange:
         if executor is None:
             await answering()
             return
-        request = Request(tool="", arguments={}, access=self.access, connection=self.connection)
-        answer = await executor.refuse_malformed(request, message)
+        answer = await executor.refuse_malformed(self._nameless(), message)
         delivered = await answering()
         self._deliver(answer.receipt_id, Delivery.DELIVERED if delivered else Delivery.LOST)
 

@@ -26,6 +26,7 @@ from surefoot_server.access import Access
 from surefoot_server.answers import (
     REPEAT_NOTE,
     explained,
+    foreign_roots,
     invalid_arguments,
     journal_unavailable,
     key_conflict,
@@ -128,6 +129,10 @@ class Executor:
             await self._execution.pay()  # else the next server finds what became of it
         return await self._stack.__aexit__(kind, error, trace)
 
+    async def drain(self) -> None:
+        """Let the calls that are under way end, or end them, within `runs.DRAIN` seconds."""
+        await self._runs.drain()
+
     async def _joined_elsewhere(self, call_id: str) -> bool:
         try:
             return await self._journal.joined_elsewhere(call_id)
@@ -136,7 +141,10 @@ class Executor:
 
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
-        tool = self.offered(request.access).get(request.tool)
+        try:
+            tool = self.offered(request.access).get(request.tool)
+        except ValueError as e:
+            return await self._reception.refuse(request, Disposition.DENIED, foreign_roots(str(e)))
         if tool is None:
             error = unknown_tool(request.tool, self.registry.names())
             return await self._reception.refuse(request, Disposition.INVALID, error)
@@ -159,7 +167,11 @@ class Executor:
             return _unrecorded(journal_unavailable(str(e), applied))
 
     def offered(self, access: Access) -> Registry:
-        """The tools as one principal may use them: confined to its own roots."""
+        """The tools as one principal may use them: confined to its own roots.
+
+        Raises:
+            ValueError: a root of its own lies outside of this server's.
+        """
         if access.roots is None:
             return self.registry
         found = self._narrowed.get(access.roots)

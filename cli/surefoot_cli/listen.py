@@ -1,0 +1,133 @@
+"""The options of `surefoot serve` that say where it listens, and who may call."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+if TYPE_CHECKING:
+    from surefoot_server.app import App
+    from surefoot_server.http.address import Address
+    from surefoot_server.http.serving import Authority
+
+_OPTIONS = [
+    click.option(
+        "--http",
+        "address",
+        metavar="HOST:PORT",
+        help="Serve Streamable HTTP here instead of stdio; port 0 takes a free one.",
+    ),
+    click.option(
+        "--allow-host",
+        "hosts",
+        multiple=True,
+        metavar="HOST[:PORT]",
+        help="A further name by which it may be spoken to, as a proxy before it is.",
+    ),
+    click.option(
+        "--allow-origin",
+        "origins",
+        multiple=True,
+        metavar="URL",
+        help="A web page's origin that may call it.",
+    ),
+    click.option(
+        "--tokens",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Ask for the bearer tokens of this file; `surefoot token` keeps it.",
+    ),
+    click.option(
+        "--oauth-issuer",
+        "issuer",
+        metavar="URL",
+        help="Take access tokens (JWT) of this OAuth 2.1 authorization server.",
+    ),
+    click.option(
+        "--oauth-resource",
+        "resource",
+        metavar="URL",
+        help="This server's own URL, which those tokens must be issued for.",
+    ),
+]
+
+
+def http_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; their values make an `HttpChoice`."""
+    return reduce(lambda wrapped, option: option(wrapped), reversed(_OPTIONS), command)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpChoice:
+    """What the options say; fields as they are named there."""
+
+    address: str | None
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    tokens: Path | None
+    issuer: str | None
+    resource: str | None
+
+    def __post_init__(self) -> None:
+        others = (self.hosts, self.origins, self.tokens, self.issuer, self.resource)
+        if self.address is None and any(others):
+            raise click.UsageError(
+                "--allow-host, --allow-origin, --tokens and --oauth-* are of --http"
+            )
+        if (self.issuer is None) is not (self.resource is None):
+            raise click.UsageError("--oauth-issuer and --oauth-resource go together")
+
+    def serve(self, app: "App") -> None:
+        """Serve an app where the options say, until a signal.
+
+        Raises:
+            UsageError: an option is not what it should be.
+            ClickException: the address cannot be listened on.
+        """
+        from surefoot_server.http.address import parse_address
+        from surefoot_server.http.serving import HttpApp, serve
+
+        try:
+            address = parse_address(self.address or "")
+        except ValueError as e:
+            raise click.BadParameter(str(e), param_hint="--http") from e
+        authority = self._authority()
+        if authority is None and not address.is_loopback:
+            raise click.UsageError(
+                f"{address.host} can be reached from other machines: name --tokens FILE"
+                " (`surefoot token add` makes one) or --oauth-issuer, or listen on 127.0.0.1"
+            )
+        self._check_hosts(address)
+        try:
+            bound, listening = address.bind()
+        except OSError as e:
+            raise Unreachable(f"cannot listen on {address.authority}: {e.strerror}") from e
+        web = HttpApp(app.server, app.door, bound.security(self.hosts, self.origins), authority)
+
+        def announce() -> None:
+            click.echo(json.dumps({"event": "listening", "url": bound.url}), err=True)
+
+        anyio.run(serve, web, app.door, [listening], announce)
+
+    def _authority(self) -> "Authority | None":
+        if self.tokens is None and self.issuer is None:
+            return None
+        raise click.UsageError("not wired yet")
+
+    def _check_hosts(self, address: "Address") -> None:
+        """A wildcard address is no name: which names are ours, only the person knows."""
+        if address.host in ("0.0.0.0", "::") and not self.hosts:  # noqa: S104 - compared only
+            raise click.UsageError(
+                f"{address.host} is every address of this machine: name with --allow-host by which"
+                " HOST:PORT it will be spoken to"
+            )
+
+
+class Unreachable(click.ClickException):
+    """What is around us does not allow it."""
+
+    exit_code = 3
