@@ -12,7 +12,6 @@ of one whose server died.
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -22,7 +21,6 @@ from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from surefoot_server import log
-from surefoot_server.access import Access
 from surefoot_server.answers import (
     REPEAT_NOTE,
     explained,
@@ -31,7 +29,6 @@ from surefoot_server.answers import (
     journal_unavailable,
     key_conflict,
     result_gone,
-    run_stopped,
     still_running,
     too_late,
     unknown_tool,
@@ -50,10 +47,11 @@ from surefoot_server.journal.records import (
     Receipt,
 )
 from surefoot_server.journal.states import Delivery, Disposition, Reply, Seen, State, reply
+from surefoot_server.offers import Offers
 from surefoot_server.policy import Policy
 from surefoot_server.reception import Reception, without_repeat
 from surefoot_server.runs import Run, Runs, RunStopped
-from surefoot_server.work import KeyTaken, NothingBegun, Work, stored
+from surefoot_server.work import KeyTaken, NothingBegun, Work, stopped, stored, unrecorded
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool, Registry
@@ -64,8 +62,6 @@ _log = log.get("executor")
 
 LOOKS = 8
 """How often a call that others change under us is looked at anew before we give up."""
-MOST_NARROWED = 256
-"""Sets of roots whose tools are kept at hand."""
 FIRST_POLL, LAST_POLL = 0.02, 0.25
 """Seconds between looks at a call that another server carries out; SQLite cannot notify."""
 
@@ -102,7 +98,7 @@ class Executor:
         self._policy = policy
         self._reception = Reception(journal, Register(journal.secret, roots, store))
         self._execution = Execution(journal, registry, policy, faults, random)
-        self._narrowed: dict[tuple[Path, ...], Registry] = {}
+        self._offers = Offers(registry)
         self._stack = AsyncExitStack()
         self._runs: Runs
         self.housekeeping: Housekeeping
@@ -142,7 +138,7 @@ class Executor:
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
         try:
-            tool = self.offered(request.access).get(request.tool)
+            tool = self._offers.to(request.access).get(request.tool)
         except ValueError as e:
             return await self._reception.refuse(request, Disposition.DENIED, foreign_roots(str(e)))
         if tool is None:
@@ -164,23 +160,7 @@ class Executor:
             return await self._carry_out(request, tool, arguments, repeated)
         except JournalUnavailable as e:
             applied = Applied.NO if isinstance(e, NothingBegun) else Applied.UNKNOWN
-            return _unrecorded(journal_unavailable(str(e), applied))
-
-    def offered(self, access: Access) -> Registry:
-        """The tools as one principal may use them: confined to its own roots.
-
-        Raises:
-            ValueError: a root of its own lies outside of this server's.
-        """
-        if access.roots is None:
-            return self.registry
-        found = self._narrowed.get(access.roots)
-        if found is None:
-            if len(self._narrowed) >= MOST_NARROWED:
-                self._narrowed.clear()
-            confined = (tool.within(access.roots) for tool in self.registry)
-            found = self._narrowed[access.roots] = Registry(confined)
-        return found
+            return unrecorded(journal_unavailable(str(e), applied))
 
     def deliver(self, receipt_id: str, delivery: Delivery) -> None:
         """What became of the answer to a request; one without a receipt has no say."""
@@ -315,7 +295,7 @@ class Executor:
         try:
             return run.outcome()
         except RunStopped:
-            return _stopped(work.receipt)
+            return stopped(work.receipt)
         except Fenced:
             return await self._looking(work, self._taken)
 
@@ -355,7 +335,7 @@ class Executor:
         except RunStopped:
             if not run.known:
                 return None  # it went away before it began: now it is our turn
-            answer = _stopped(joined)
+            answer = stopped(joined)
         if answer is None:
             return None
         told = await self._reception.answered(joined, answer.outcome)
@@ -405,14 +385,3 @@ class Executor:
     async def _conflict(self, work: Work) -> Answer:
         error = key_conflict(work.call.key or "")
         return await self._reception.refuse(work.request, Disposition.CONFLICT, error)
-
-
-def _stopped(receipt: Receipt) -> Answer:
-    """The answer to a request whose run was stopped by somebody else."""
-    outcome = Outcome.failed(run_stopped())
-    return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
-
-
-def _unrecorded(error: Error) -> Answer:
-    """An answer without a receipt of its own."""
-    return Answer(Outcome.failed(error), Disposition.DENIED, receipt_id="")

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import anyio
 
+from surefoot_server.answers import run_stopped
 from surefoot_server.call import Answer, Request
 from surefoot_server.journal.records import Entry, JournalUnavailable, NewCall, Receipt
 from surefoot_server.journal.states import Disposition
-from surefoot_tools.outcome import Outcome, Status
+from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.registry import AnyTool
 from surefoot_tools.tool import Arguments, Context, Effect
 
@@ -94,6 +95,17 @@ def stored(work: Work, entry: Entry, disposition: Disposition) -> Answer:
     return Answer(
         outcome, disposition, work.receipt.receipt_id, text, entry.call_id, entry.attempts
     )
+
+
+def stopped(receipt: Receipt) -> Answer:
+    """The answer to a request whose run was stopped by somebody else."""
+    outcome = Outcome.failed(run_stopped())
+    return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
+
+
+def unrecorded(error: Error) -> Answer:
+    """An answer without a receipt of its own."""
+    return Answer(Outcome.failed(error), Disposition.DENIED, receipt_id="")
 
 
 T = TypeVar("T")
