@@ -199,5 +199,10 @@ async def serve(
                     server.should_exit = True
 
         tasks.start_soon(end_on_signal)
-        await server.serve(sockets=list(sockets))
+        try:
+            await server.serve(sockets=list(sockets))
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await server.shutdown(list(sockets))
+            raise
         tasks.cancel_scope.cancel()
