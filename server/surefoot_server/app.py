@@ -12,6 +12,7 @@ from typing import Any
 import anyio.to_thread
 import mcp_types as types
 from mcp.server.lowlevel.server import Server
+from mcp.shared.exceptions import MCPError
 
 from surefoot_server.access import EVERYTHING
 from surefoot_server.call import StoreArguments
@@ -115,6 +116,10 @@ class App:
     async def _call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> dict[str, Any]:
+        given = context.params or {}
+        if "requestState" in given or "inputResponses" in given:
+            # No tool of ours asks for input, so nobody here gave out this state.
+            raise MCPError(types.INVALID_PARAMS, "requestState answers no question of this server")
         return to_result(await self.door.call(context, params.name, params.arguments))
 
 

@@ -36,6 +36,7 @@ from pydantic import ValidationError
 from surefoot_server import log
 from surefoot_server.flow import Flow, Listener
 from surefoot_server.salvage import top_level_id
+from surefoot_server.strict import flaw
 
 _log = log.get("stdio")
 
@@ -176,9 +177,14 @@ class MessageReader(_Borrowed):
                 continue
             if isinstance(message, types.JSONRPCRequest):
                 request_id = coerce_request_id(message.id)
-                if self._flow.admit(request_id, len(line)):
+                text = flaw(line) if message.method == "tools/call" else None
+                if text is not None:
+                    await self._refuse(line, message.id, INVALID_REQUEST, text)
+                elif self._flow.admit(request_id, len(line)):
                     return SessionMessage(message, self._unanswered(request_id))
-                await self._refuse(line, message.id, INVALID_REQUEST, "the id is still in use")
+                else:
+                    text = "the id is still in use"
+                    await self._refuse(line, message.id, INVALID_REQUEST, text)
             elif not isinstance(message, types.JSONRPCNotification):
                 return SessionMessage(message)
             elif message.method.startswith("notifications/") or b'"id"' not in line:

@@ -8,12 +8,15 @@ from collections import deque
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp_types import RequestId
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from surefoot_server import log
 from surefoot_server.access import EVERYTHING, Access
 from surefoot_server.door import Door
 from surefoot_server.exchange import EXCHANGE, Exchange
+from surefoot_server.salvage import top_level_id
+from surefoot_server.strict import flaw
 
 _log = log.get("http")
 
@@ -39,23 +42,32 @@ class Refusal(Exception):
         status: Of HTTP.
         message: What is wrong, and what to do.
         retry_after: Seconds, when it is worth coming back.
+        request_id: Of the request, as far as it can be read.
     """
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        request_id: RequestId | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.retry_after = retry_after
+        self._retry_after = retry_after
+        self._request_id = request_id
 
     async def answer(self, send: Send) -> None:
-        """Send it, as a JSON-RPC error without an id."""
+        """Send it, as a JSON-RPC error."""
         error = {"code": INVALID_REQUEST, "message": str(self)}
-        body = json.dumps({"jsonrpc": "2.0", "id": None, "error": error}).encode()
+        body = json.dumps({"jsonrpc": "2.0", "id": self._request_id, "error": error}).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
         ]
-        if self.retry_after is not None:
-            headers.append((b"retry-after", str(self.retry_after).encode()))
+        if self._retry_after is not None:
+            headers.append((b"retry-after", str(self._retry_after).encode()))
         start = {"type": "http.response.start", "status": self.status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": body})
@@ -87,7 +99,12 @@ class Exchanges:
             await body.read(receive)
             exchange = Exchange(self._door.current, _access(scope), tracked=True, alone=True)
             scope[EXCHANGE] = exchange
-            told = _Told(exchange, send, asks_for_tool=b'"tools/call"' in body.whole)
+            asks_for_tool = b'"tools/call"' in body.whole
+            told = _Told(exchange, send, asks_for_tool=asks_for_tool)
+            wrong = flaw(body.whole)
+            if wrong is not None:
+                send = told.send
+                raise Refusal(400, wrong, request_id=top_level_id(bytes(body.whole))[0])
             await self._inner(scope, body.replay(receive), told.send)
         except Refusal as refusal:
             _log.info("refused a request", status=refusal.status, reason=str(refusal))
@@ -102,9 +119,13 @@ class Exchanges:
             Refusal: there is no room, or the server is ending.
         """
         if self.ending:
-            raise Refusal(503, "the server is ending; send it again to its successor", RETRY_AFTER)
+            raise Refusal(
+                503, "the server is ending; send it again to its successor", retry_after=RETRY_AFTER
+            )
         if self.held >= MOST_BYTES:
-            raise Refusal(503, "too many requests are under way; send it again", RETRY_AFTER)
+            raise Refusal(
+                503, "too many requests are under way; send it again", retry_after=RETRY_AFTER
+            )
 
 
 class _Body:
