@@ -1,5 +1,6 @@
 """Streamable HTTP: the gate, bounds, and what becomes of a call whose connection goes away."""
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.support.until import until
 from tests.support.web import MODERN, Line, Web, a_call, a_web, named, web_process
 from tests.support.wire import ENVELOPE
 
+from surefoot_server.http import exchanges
 from surefoot_server.http.exchanges import LONGEST_BODY
 
 pytestmark = pytest.mark.anyio
@@ -112,23 +114,41 @@ async def test_our_own_origin_is_taken(place: Place) -> None:
             assert (await line.call("list_directory", path=".")).status == 200
 
 
-async def test_a_body_has_four_mebibytes_and_not_one_byte_more(place: Place) -> None:
-    """Guard: `_Body._take`, whether the length is declared or not."""
-    call = a_call("read_file", path="x")
-    async with a_web(place) as web:
-        for more, status in ((0, 200), (1, 413)):
-            whole = b" " * (LONGEST_BODY + more - len(str(call)) - 100) + b'{"x":1}'
-            whole = whole.ljust(LONGEST_BODY + more)
-            async with web.line(MODERN) as line:
-                # what is no call is refused later than what is too long
-                assert (await line.ask(whole)).status == (status if status == 413 else 400)
-            async with web.line() as line:
-                chunk = b"%x\r\n" % len(whole) + whole + b"\r\n0\r\n\r\n"
-                head = f"POST /mcp HTTP/1.1\r\nHost: {web.address.authority}\r\n"
-                head += "Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n"
-                head += "MCP-Protocol-Version: 2026-07-28\r\nAccept: */*\r\n\r\n"
-                await line.stream.send(head.encode() + chunk)
-                assert (await line.receive()).status == (status if status == 413 else 400)
+@pytest.mark.parametrize("length", ["Content-Length: 1073741824", "Transfer-Encoding: chunked"])
+async def test_a_body_that_is_too_long_is_refused_before_it_is_all_there(
+    place: Place, length: str
+) -> None:
+    """Guard: `_Body._take`."""
+    async with a_web(place) as web, web.line() as line:
+        head = f"POST /mcp HTTP/1.1\r\nHost: {web.address.authority}\r\n{length}\r\n"
+        head += "MCP-Protocol-Version: 2026-07-28\r\nAccept: */*\r\n\r\n"
+        chunk = b" " * (LONGEST_BODY + 1)
+        framed = b"%x\r\n" % len(chunk) + chunk if "chunked" in length else chunk
+        await line.stream.send(head.encode() + framed)
+        assert (await line.receive()).status == 413
+
+
+async def test_a_body_of_four_mebibytes_is_taken(place: Place) -> None:
+    async with a_web(place) as web, web.line() as line:
+        call = json.dumps(a_call("list_directory", path=".")).encode().ljust(LONGEST_BODY)
+        assert (await line.ask(call, **named("list_directory"))).status == 200
+
+
+async def test_requests_beyond_the_room_there_is_may_be_sent_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: `Exchanges.admit`; and what is answered makes room."""
+    monkeypatch.setattr(exchanges, "MOST_BYTES", 3000)
+    call = a_call("run_command", command="touch begun; until [ -e go ]; do sleep 0.02; done")
+    async with a_web(place) as web, web.line() as first, web.line() as second:
+        call["params"]["arguments"]["stdin"] = "x" * 4000
+        await first.send(call, **named("run_command"))
+        await until((place.workspace / "begun").exists)
+        refused = await second.call("list_directory", path=".")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        (place.workspace / "go").touch()
+        assert (await first.receive()).status == 200
+        assert (await second.call("list_directory", path=".")).status == 200
 
 
 @BOTH
@@ -228,7 +248,7 @@ async def test_an_orderly_end_writes_the_answers_of_keyed_calls(place: Place) ->
     async with web_process(place) as web, web.line() as line, web.line() as other:
         assert web.process is not None
         await line.send(
-            a_call("run_command", "k", command="touch a; sleep 0.3; echo done"),
+            a_call("run_command", "k", command="touch a; sleep 2; echo done"),
             **named("run_command"),
         )
         await other.send(a_call("run_command", command="touch b; sleep 60"), **named("run_command"))

@@ -30,6 +30,8 @@ RETRY_AFTER = 1
 """Seconds after which a client that was refused for lack of room may come back."""
 REFUSED = 400
 """The HTTP status from which on a request was refused."""
+UNAVAILABLE = 503
+"""The HTTP status of what may be sent again."""
 INVALID_REQUEST = -32600
 NOTHING = Access("", frozenset(), frozenset(), ())
 """The access of a token that says none."""
@@ -41,7 +43,6 @@ class Refusal(Exception):
     Args:
         status: Of HTTP.
         message: What is wrong, and what to do.
-        retry_after: Seconds, when it is worth coming back.
         request_id: Of the request, as far as it can be read.
     """
 
@@ -50,12 +51,10 @@ class Refusal(Exception):
         status: int,
         message: str,
         *,
-        retry_after: int | None = None,
         request_id: RequestId | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self._retry_after = retry_after
         self._request_id = request_id
 
     async def answer(self, send: Send) -> None:
@@ -66,8 +65,8 @@ class Refusal(Exception):
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
         ]
-        if self._retry_after is not None:
-            headers.append((b"retry-after", str(self._retry_after).encode()))
+        if self.status == UNAVAILABLE:
+            headers.append((b"retry-after", str(RETRY_AFTER).encode()))
         start = {"type": "http.response.start", "status": self.status, "headers": headers}
         await send(start)
         await send({"type": "http.response.body", "body": body})
@@ -119,13 +118,9 @@ class Exchanges:
             Refusal: there is no room, or the server is ending.
         """
         if self.ending:
-            raise Refusal(
-                503, "the server is ending; send it again to its successor", retry_after=RETRY_AFTER
-            )
+            raise Refusal(UNAVAILABLE, "the server is ending; send it again to its successor")
         if self.held >= MOST_BYTES:
-            raise Refusal(
-                503, "too many requests are under way; send it again", retry_after=RETRY_AFTER
-            )
+            raise Refusal(UNAVAILABLE, "too many requests are under way; send it again")
 
 
 class _Body:
