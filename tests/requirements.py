@@ -6,6 +6,7 @@ is there.
 
 from tests.requirement import Requirement
 from tests.requirements_reliability import RELIABILITY
+from tests.requirements_wire import WIRE
 
 REQUIREMENTS: dict[str, Requirement] = {
     "identity.replay": Requirement(
@@ -242,4 +243,4 @@ REQUIREMENTS: dict[str, Requirement] = {
         "docs/reference.md",
         ("server/test_guards.py::test_annotations_are_true_to_the_effects",),
     ),
-} | RELIABILITY
+} | RELIABILITY | WIRE
