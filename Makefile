@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all torture check bench lock suites states clean
+.PHONY: setup demo test test-all torture check bench lock suites states bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make torture   every crash test at its full length, 15 minutes on 2 cores; prints the figures reached"
 	@echo "make check     format, lint, types, layers"
 	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
+	@echo "make bundle    dist/surefoot-VERSION.mcpb, which hosts install by a double click"
 	@echo "make setup     .venv alone; also there: make suites, make states, make lock, make clean"
 
 $(READY): requirements/dev.txt pyproject.toml
@@ -54,6 +55,9 @@ suites: $(READY)
 
 states: $(READY)
 	$(BIN)/python -m surefoot_server.journal.diagram > docs/states.md
+
+bundle: $(READY)
+	$(BIN)/python packaging/mcpb/build.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt

@@ -68,4 +68,94 @@ WIRE: dict[str, Requirement] = {
             "server/test_attacks.py::test_two_servers_of_one_journal_run_a_key_once",
         ),
     ),
+    "install.hosts": Requirement(
+        "surefoot install writes each host's own file, in both scopes, where the host looks.",
+        "docs/install.md",
+        (
+            "cli/test_install.py::test_each_host_finds_the_server_in_a_new_file",
+            "cli/test_install.py::test_the_files_lie_where_the_hosts_look",
+            "foreign/test_claude_code.py::test_claude_code_connects_after_surefoot_install",
+        ),
+    ),
+    "install.untouched": Requirement(
+        "All else in a host's file stays, byte for byte, through installing and uninstalling.",
+        "docs/install.md",
+        (
+            "cli/test_install.py::test_all_else_survives_byte_for_byte_there_and_back",
+            "cli/test_install.py::test_the_inputs_of_vs_code_and_its_comments_stay",
+            "cli/test_install.py::test_an_entry_of_the_same_name_keeps_what_the_user_added",
+            "cli/test_install_edit.py::test_nothing_changes_but_our_entry",
+            "cli/test_install_edit.py::test_nothing_changes_but_our_entry_in_many_texts",
+        ),
+    ),
+    "install.twice": Requirement(
+        "Installing twice changes nothing.",
+        "docs/install.md",
+        ("cli/test_install.py::test_a_second_time_changes_nothing_and_keeps_no_backup",),
+    ),
+    "install.dry-run": Requirement(
+        "The change is shown first, without other servers' secrets; --dry-run writes nothing.",
+        "docs/install.md",
+        ("cli/test_install.py::test_a_dry_run_shows_the_change_and_writes_nothing",),
+    ),
+    "install.check": Requirement(
+        "A server that does not list its tools is not installed.",
+        "docs/install.md",
+        ("cli/test_install.py::test_a_server_that_does_not_answer_is_not_installed",),
+    ),
+    "install.refused": Requirement(
+        "A file that its host cannot read, and a secret to be written, are refused.",
+        "docs/install.md",
+        (
+            "cli/test_install.py::test_a_file_that_its_host_cannot_read_is_refused_and_left_alone",
+            "cli/test_install.py::test_bad_usage_is_refused_with_2_and_writes_nothing",
+        ),
+    ),
+    "install.whole": Requirement(
+        "A crash, a link or another writer costs nothing: the file is whole, and a backup is kept.",
+        "docs/install.md",
+        (
+            "cli/test_install_file.py::test_a_kill_on_the_way_leaves_the_old_file_whole",
+            "cli/test_install_file.py::test_backups_keep_content_and_mode_and_none_is_overwritten",
+            "cli/test_install_file.py::test_a_link_stays_a_link_and_its_target_is_written",
+            "cli/test_install_file.py::test_what_someone_else_wrote_in_the_meantime_is_not_lost",
+        ),
+    ),
+    "install.command": Requirement(
+        "The command that is written is still there later: of uvx and pipx run it is theirs.",
+        "docs/install.md",
+        (
+            "cli/test_install_launch.py::test_an_environment_that_stays_starts_by_its_interpreter",
+            "cli/test_install_launch.py::test_of_uvx_it_is_uvx_with_our_version_or_our_place",
+            "cli/test_install_launch.py::test_of_pipx_run_it_is_pipx_run",
+        ),
+    ),
+    "install.shadow": Requirement(
+        "Started inside a folder with modules of our names, our code runs.",
+        "docs/install.md",
+        (
+            "cli/test_install.py::test_what_is_installed_was_seen_to_answer_in_a_folder_of_traps",
+            "cli/test_install_shadow.py::test_what_is_written_heeds_neither_folder_nor_pythonpath",
+            "cli/test_install_shadow.py::test_mcp_json_heeds_neither_folder_nor_pythonpath",
+            "cli/test_install_shadow.py::test_the_script_does_not_heed_the_folder",
+        ),
+    ),
+    "install.bundle": Requirement(
+        "server.json and the MCPB bundle are what the registry and mcpb take, and they serve.",
+        "docs/install.md",
+        (
+            "cli/test_bundle.py::test_every_version_is_that_of_the_package",
+            "cli/test_bundle.py::test_server_json_keeps_the_rules_of_the_registry",
+            "cli/test_bundle.py::test_the_bundle_is_what_mcpb_takes_for_one",
+            "cli/test_bundle.py::test_the_bundle_serves_each_folder_that_was_chosen",
+        ),
+    ),
+    "doctor.hosts": Requirement(
+        "doctor says which hosts are there, where surefoot is registered, and if it can start.",
+        "docs/install.md",
+        (
+            "cli/test_install.py::test_doctor_tells_of_each_host_if_surefoot_is_there_and_starts",
+            "cli/test_install.py::test_doctor_finds_hosts_that_are_not_there",
+        ),
+    ),
 }

@@ -16,6 +16,7 @@ import click
 
 from surefoot_cli.finding import Finding
 from surefoot_cli.health import journal_findings
+from surefoot_cli.install.found import host_findings
 from surefoot_cli.place import chosen, place_option
 from surefoot_cli.programs import ripgrep
 from surefoot_cli.state import state_directory
@@ -45,6 +46,7 @@ def command(databases: tuple[str, ...], as_json: bool, place: str | Path | None)
         _ripgrep(),
         _sandbox(),
         *(_database(text) for text in databases),
+        *host_findings(Path.cwd(), os.environ),
     ]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))

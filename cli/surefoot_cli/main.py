@@ -16,6 +16,8 @@ VERBS = {
     "reconcile": "Balance a run's sends against the server's journal.",
     "journal": "Look at the journal; say what became of a call in doubt.",
     "failures": "Show what failed, from the journal.",
+    "install": "Register the server with Claude, VS Code or Cursor.",
+    "uninstall": "Take the server out of them again.",
     "doctor": "Look at this machine and say what is missing.",
 }
 

@@ -245,6 +245,7 @@ ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
     ),
     (answers.result_gone, answers.result_gone(SEEN), dict.fromkeys(Effect, FINAL)),
     (answers.too_late, answers.too_late(), dict.fromkeys(Effect, FINAL)),
+    (answers.foreign_roots, answers.foreign_roots("x"), dict.fromkeys(Effect, FINAL)),
     (
         answers.with_repeat_hint,
         answers.with_repeat_hint(answers.in_doubt("since noon", SEEN)),
