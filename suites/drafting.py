@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from surefoot_client.suite import Sequence
+from surefoot_client.suite import DRIVER, Sequence
 
 EXCLUDED = ["**/__pycache__/**", "data/app.db*"]
 """What the tree check leaves out: Python's caches, and the database, which has its own checks."""
@@ -35,8 +35,19 @@ class Draft:
     files: Mapping[str, str]
     database: str
     """The script that makes the database `app`, in `data/app.db`."""
+    drivers: int = 1
+    """How many share the workspace; of several, each call is made by all of them, with the driver's
+    number in the place of `{driver}`."""
+    unordered: tuple[str, ...] = ()
+    """Files whose lines come in the order in which the drivers happened to write them: the tree
+    check leaves them out, other checks must look at them."""
     turns: list[JsonMap] = field(default_factory=list[JsonMap])
     checks: list[JsonMap] = field(default_factory=list[JsonMap])
+
+    @property
+    def excluded(self) -> list[str]:
+        """Globs of what the tree check leaves out."""
+        return [*EXCLUDED, *self.unordered]
 
     def turn(self, prompt: str) -> None:
         """Begin the next turn."""
@@ -53,7 +64,7 @@ class Draft:
         self.turns[-1]["calls"].append(call)
 
     def read(self, path: str, **arguments: Any) -> None:
-        """Read a file; of one that no call has changed so far, the hash is expected."""
+        """Read a file; of one that no call can have changed so far, the hash is expected."""
         changed = any(
             path in str(call["arguments"])
             for turn in self.turns
@@ -61,14 +72,18 @@ class Draft:
             if call["tool"] not in ("read_file", "search_files")
         )
         expect: JsonMap = {"truncated": False} if not arguments else {"path": path}
-        if path in self.files and not changed:
+        if path in self.files and not changed and self.drivers == 1:
             expect["sha256"] = sha256(self.files[path])
         self.call("read_file", {"path": path, **arguments}, expect)
 
     def create(self, path: str, content: str) -> None:
         """Write a new file."""
         arguments = {"path": path, "content": content, "mode": "create"}
-        self.call("write_file", arguments, {"created": True, "sha256": sha256(content)})
+        expect: JsonMap = {"created": True}
+        # what each driver writes has a hash of its own
+        if DRIVER not in content:
+            expect["sha256"] = sha256(content)
+        self.call("write_file", arguments, expect)
 
     def replace(self, path: str, content: str) -> None:
         """Write a file that is there anew."""
@@ -80,13 +95,15 @@ class Draft:
         arguments = {"path": path, "content": content, "mode": "append"}
         self.call("write_file", arguments, {"path": path}, once=True)
 
-    def edit(self, path: str, *edits: tuple[str, str], everywhere: int = 0) -> None:
+    def edit(
+        self, path: str, *edits: tuple[str, str], everywhere: int = 0, once: bool = False
+    ) -> None:
         """Replace texts that occur once; or, `everywhere`, one that occurs so many times."""
         listed: list[JsonMap] = [{"old_text": old, "new_text": new} for old, new in edits]
         if everywhere:
             listed = [{**listed[0], "replace_all": True}]
         expect = {"replacements": everywhere or len(listed)}
-        self.call("edit_file", {"path": path, "edits": listed}, expect)
+        self.call("edit_file", {"path": path, "edits": listed}, expect, once=once)
 
     def run(
         self,
@@ -164,7 +181,7 @@ class Draft:
     def data(self, tree: Mapping[str, str], rows: Mapping[str, list[list[Any]]]) -> JsonMap:
         """The same as data, in the order in which it is written down."""
         checks: list[JsonMap] = [
-            {"tree": {"exclude": EXCLUDED, "files": dict(sorted(tree.items()))}}
+            {"tree": {"exclude": self.excluded, "files": dict(sorted(tree.items()))}}
         ]
         for check in self.checks:
             asked = check.get("rows")

@@ -6,8 +6,9 @@ it: `trial.py` plays a sequence, `check.py` looks at what came of it.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import apsw
 import rfc8785
@@ -35,6 +36,12 @@ __all__ = [
 
 FILE_NAME = "suite.yaml"
 """Name of the file that makes a folder a suite."""
+
+DRIVER = "{driver}"
+"""In a suite of several drivers: stands for the number of the driver, from 0."""
+
+MOST_DRIVERS = 100
+"""That may share a workspace; each is a connection, and a model, of its own."""
 
 SAFE_TOOLS = frozenset(
     {
@@ -170,6 +177,38 @@ class Sequence(_Part):
     turns: Annotated[tuple[Turn, ...], Field(min_length=1)]
     checks: Annotated[tuple[Check, ...], Field(min_length=1)]
 
+    def for_driver(self, driver: int) -> "Sequence":
+        """The part of one of several drivers that share a workspace.
+
+        Args:
+            driver: Its number, from 0. Takes the place of `{driver}` in prompts, in the values of
+                arguments, and in what is expected; goal, fixture and checks are common to all.
+        """
+        turns = tuple(
+            turn.model_copy(
+                update={
+                    "prompt": turn.prompt.replace(DRIVER, str(driver)),
+                    "calls": tuple(_for_driver(call, driver) for call in turn.calls),
+                }
+            )
+            for turn in self.turns
+        )
+        return self.model_copy(update={"turns": turns})
+
+
+def _for_driver(call: ReferenceCall, driver: int) -> ReferenceCall:
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace(DRIVER, str(driver))
+        if isinstance(value, Mapping):
+            return {name: filled(each) for name, each in cast(Mapping[str, Any], value).items()}
+        if isinstance(value, list | tuple):
+            return [filled(each) for each in cast("list[Any]", value)]
+        return value
+
+    parts = {"arguments": filled(call.arguments), "expect": filled(call.expect)}
+    return call.model_copy(update=parts)
+
 
 class _Head(_Part):
     """The content of `suite.yaml`."""
@@ -177,6 +216,7 @@ class _Head(_Part):
     surefoot: Literal[1]
     name: Id
     version: Annotated[str, StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")]
+    drivers: Annotated[int, Field(ge=1, le=MOST_DRIVERS)] = 1
     sequences: Annotated[tuple[WorkspacePath, ...], Field(min_length=1)]
 
 
@@ -187,9 +227,13 @@ class Suite(BaseModel):
 
     name: str
     version: str
+    drivers: int = 1
+    """How many play each sequence at the same time, sharing its workspace; each plays
+    `Sequence.for_driver`, and the checks are for when the last has ended."""
     sequences: tuple[Sequence, ...]
     hash: str
-    """SHA-256, in hexadecimal, of the canonical JSON (RFC 8785) of name, version and sequences."""
+    """SHA-256, in hexadecimal, of the canonical JSON (RFC 8785) of name, version, sequences and,
+    if there are several, the number of drivers."""
     path: Path
     """The folder."""
 
@@ -253,16 +297,25 @@ def load(path: Path) -> Suite:
             raise of_sequence.error(("id",), f"id {sequence.id!r} is also that of {other}")
         sequences[sequence.id] = (file, sequence)
     loaded = tuple(sequence for _, sequence in sequences.values())
-    digest = _hash(head.name, head.version, loaded)
-    return Suite(name=head.name, version=head.version, sequences=loaded, hash=digest, path=path)
+    return Suite(
+        name=head.name,
+        version=head.version,
+        drivers=head.drivers,
+        sequences=loaded,
+        hash=_hash(head, loaded),
+        path=path,
+    )
 
 
-def _hash(name: str, version: str, sequences: tuple[Sequence, ...]) -> str:
-    data = {
-        "name": name,
-        "version": version,
+def _hash(head: _Head, sequences: tuple[Sequence, ...]) -> str:
+    data: dict[str, Any] = {
+        "name": head.name,
+        "version": head.version,
         "sequences": [item.model_dump(mode="json", by_alias=True) for item in sequences],
     }
+    # left out where it is one, so that a suite from before there were drivers keeps its hash
+    if head.drivers > 1:
+        data["drivers"] = head.drivers
     return hashlib.sha256(rfc8785.dumps(data)).hexdigest()
 
 

@@ -17,8 +17,9 @@ from tests.client.mini_suite import FOREIGN, Call, counting, mixed, write_suite
 
 from surefoot_cli.run import command
 from surefoot_client.record import TrialEnded, TrialStarted, read
-from surefoot_client.run import RunError, slugs
-from surefoot_client.run import command as fill
+from surefoot_client.run import slugs
+from surefoot_client.serving import RunError
+from surefoot_client.serving import command as fill
 from surefoot_client.suite import load
 
 
@@ -111,7 +112,7 @@ def test_the_same_seed_slips_in_the_same_places(tmp_path: Path) -> None:
         (["SUITE", "--model", "gpt"], "no model 'gpt'; there are: scripted"),
         (["SUITE", "--model", "claude:x"], "not built yet"),
         (["SUITE/work.yaml"], "a suite is a folder; did you mean "),
-        (["nowhere"], "nowhere: there is no such suite; shipped are: standard"),
+        (["nowhere"], "nowhere: there is no such suite; shipped are: shared, standard"),
         (["SUITE", "--faults", "none.toml"], "none.toml: there is no such file"),
         (["SUITE", "--faults", "ELSEWHERE"], "elsewhere.toml:4: no sequence 'elsewhere' in suite"),
         (["SUITE", "--out", "TAKEN"], "is not empty; expected a new directory, or --resume"),

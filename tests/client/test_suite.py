@@ -217,6 +217,9 @@ def test_the_first_of_several_mistakes_is_told(tmp_path: Path) -> None:
         (HEAD.replace("one.yaml", "../one.yaml"), 4, "is not a path inside"),
         (HEAD.replace('"1.0.0"', "1.0"), 3, "expected text"),
         (HEAD.replace("[one.yaml]", "one.yaml"), 4, "expected a list"),
+        (HEAD + "drivers: 0\n", 5, "greater than or equal to 1"),
+        (HEAD + "drivers: 101\n", 5, "less than or equal to 100"),
+        (HEAD + "drivers: ten\n", 5, "expected an integer"),
     ],
 )
 def test_a_mistake_in_the_head_is_named(tmp_path: Path, head: str, line: int, said: str) -> None:
@@ -287,6 +290,41 @@ def test_the_hash_is_of_what_is_said_and_not_of_how(tmp_path: Path) -> None:
     assert len(before) == 64
 
 
+@pytest.mark.parametrize("drivers", [1, 2, 100])
+def test_a_suite_says_how_many_drivers_share_a_workspace(tmp_path: Path, drivers: int) -> None:
+    alone = load(_suite(tmp_path))
+    suite = load(_suite(tmp_path, head=f"{HEAD}drivers: {drivers}\n"))
+    assert (alone.drivers, suite.drivers) == (1, drivers)
+    # a suite that says nothing of drivers has the hash that it had before they were thought of
+    assert (suite.hash == alone.hash) is (drivers == 1)
+
+
+def test_a_driver_plays_the_calls_with_its_own_number_and_shares_all_else(tmp_path: Path) -> None:
+    text = (
+        ONE.replace("prompt: Write.", "prompt: Write as {driver}.")
+        .replace(
+            "path: a.txt, content: no", "path: 'p{driver}.txt', content: '{driver} of {driver}'"
+        )
+        .replace(
+            "command: [cat, a.txt]", "command: [cat, ['p{driver}'], {'{driver}': '-{driver}'}]"
+        )
+        .replace("once: true", "once: true\n        expect: {path: 'p{driver}.txt', size: 6}")
+    )
+    sequence = load(_suite(tmp_path, text, head=HEAD + "drivers: 8\n")).sequences[0]
+    part = sequence.for_driver(7)
+    write, command = part.turns[1].calls
+    assert part.turns[1].prompt == "Write as 7."
+    assert write.arguments == {"path": "p7.txt", "content": "7 of 7", "mode": "append"}
+    assert write.expect == {"path": "p7.txt", "size": 6}
+    assert write.once
+    # names of arguments are the tool's, and stay
+    assert command.arguments == {"command": ["cat", ["p7"], {"{driver}": "-7"}], "timeout": 1.5}
+    assert command.probe
+    assert part.turns[0] == sequence.turns[0]
+    assert part.model_copy(update={"turns": sequence.turns}) == sequence
+    assert sequence.turns[1].prompt == "Write as {driver}."
+
+
 def test_a_shipped_suite_is_found_by_name_and_any_other_by_path(tmp_path: Path) -> None:
     assert (find("standard") / "suite.yaml").is_file()
     _suite(tmp_path)
@@ -296,9 +334,9 @@ def test_a_shipped_suite_is_found_by_name_and_any_other_by_path(tmp_path: Path) 
         with pytest.raises(SuiteError) as raised:
             find(name)
         assert str(raised.value).startswith(
-            f"{name}: there is no such suite; shipped are: standard"
+            f"{name}: there is no such suite; shipped are: shared, standard"
         )
-    with pytest.raises(SuiteError, match=r"suite\.yaml; shipped are: standard"):
+    with pytest.raises(SuiteError, match=r"suite\.yaml; shipped are: shared, standard"):
         find(str(tmp_path.parent))
 
 

@@ -4,98 +4,68 @@ Reference calls are played in process, by the real tools. A sequence is played o
 workspace as it was before each call with an effect; each mutation goes on from there.
 """
 
-import os
-import tempfile
-from collections.abc import Collection, Iterator
-from collections.abc import Sequence as Items
 from pathlib import Path
 
 import pytest
-from suites.generate import TARGET, generate
-from suites.reference import Player, calls_of, copy_workspace
+from suites.generate import SHIPPED, Shipped, generate, written
+from suites.reference import Player, calls_of
+from tests.suites.mutants import Mutants
 
-from surefoot_client.check import CheckResult, matches, run_checks
-from surefoot_client.suite import ReferenceCall, Sequence, find, lay_out, load
+from surefoot_client.check import matches, run_checks
+from surefoot_client.suite import Sequence, find, load
 
 pytestmark = pytest.mark.anyio
 
 SUITE = load(find("standard"))
+KINDS = 3
+"""Of mutations: a step left out, a step made twice, a fixture emptied."""
 STRIDE = 7
 """The fast run mutates every so many steps; the slow one each."""
 
+each_suite = pytest.mark.parametrize("suite", SHIPPED, ids=[suite.name for suite in SHIPPED])
 each_sequence = pytest.mark.parametrize(
     "sequence", SUITE.sequences, ids=[sequence.id for sequence in SUITE.sequences]
 )
-each_stride = pytest.mark.parametrize(
-    "stride", [STRIDE, pytest.param(1, marks=pytest.mark.slow)], ids=["sample", "all"]
-)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """In memory where there is a place for that: thousands of flushes, and none is the point."""
-    memory = "/dev/shm"
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as made:
-        yield Path(made)
+def mutated(kind: int) -> pytest.MarkDecorator:
+    """All sequences, slowly; in the fast run each has a sample of one kind of mutation."""
+    samples = [
+        pytest.param(sequence, STRIDE, id=f"sample-{sequence.id}")
+        for sequence in SUITE.sequences[kind::KINDS]
+    ]
+    whole = [
+        pytest.param(sequence, 1, id=f"all-{sequence.id}", marks=pytest.mark.slow)
+        for sequence in SUITE.sequences
+    ]
+    return pytest.mark.parametrize(("sequence", "stride"), samples + whole)
 
 
-class Mutants:
-    """Plays one sequence with something changed, and looks at what the checks say."""
-
-    def __init__(self, sequence: Sequence, folder: Path) -> None:
-        self.sequence = sequence
-        self.effects = [call for call in calls_of(sequence) if call.effectful]
-        self._folder = folder
-        self._count = 0
-
-    def start(self) -> Path:
-        """A fresh workspace."""
-        workspace = self._next()
-        lay_out(self.sequence.fixture, workspace)
-        return workspace
-
-    async def before(self, wanted: Collection[int]) -> dict[int, Path]:
-        """The workspace as it is before these calls with an effect, by their number."""
-        workspace = self.start()
-        snapshots: dict[int, Path] = {}
-        player = self._player(workspace)
-        for at, call in enumerate(self.effects):
-            if at in wanted:
-                snapshots[at] = self._next()
-                copy_workspace(workspace, snapshots[at])
-            await player.call(call)
-        return snapshots
-
-    async def broken(self, workspace: Path, calls: Items[ReferenceCall]) -> bool:
-        """Whether a check fails once these calls were made in a copy of `workspace`."""
-        copy = self._next()
-        copy_workspace(workspace, copy)
-        await self._player(copy).play(calls)
-        return not all(result.passed for result in await self.look(copy))
-
-    async def look(self, workspace: Path) -> list[CheckResult]:
-        """The results of the checks; those of commands only if the cheap ones have passed."""
-        cheap = [check for check in self.sequence.checks if check.command is None]
-        commands = [check for check in self.sequence.checks if check.command is not None]
-        found: list[CheckResult] = []
-        for checks in (cheap, commands):
-            part = self.sequence.model_copy(update={"checks": tuple(checks)})
-            found += await run_checks(part, workspace)
-            if not all(result.passed for result in found):
-                break
-        return found
-
-    def _next(self) -> Path:
-        self._count += 1
-        return self._folder / f"w{self._count}"
-
-    def _player(self, workspace: Path) -> Player:
-        return Player(self.sequence, workspace, self._folder / "state")
+@each_suite
+def test_the_committed_files_say_what_the_drafts_say(suite: Shipped) -> None:
+    """What the calls lead to is taken from the files; that it is right, the next tests see."""
+    there = suite.there()
+    for make, sequence in zip(suite.drafts, load(suite.target).sequences, strict=True):
+        draft = make()
+        tree = {
+            path: sha
+            for look in sequence.checks
+            if look.tree
+            for path, sha in look.tree.files.items()
+        }
+        rows = {
+            look.rows.sql: [list(row) for row in look.rows.equals]
+            for look in sequence.checks
+            if look.rows
+        }
+        said = there[f"{draft.id}.yaml"]
+        assert said == written(draft.data(tree, rows)), "run: make suites"
 
 
-def test_the_committed_files_are_what_the_generator_writes() -> None:
-    there = {path.name: path.read_text("utf-8") for path in TARGET.glob("*.yaml")}
-    assert there == generate(), "run: make suites"
+@pytest.mark.slow
+@each_suite
+def test_the_committed_files_are_what_the_generator_writes(suite: Shipped) -> None:
+    assert suite.there() == generate(suite), "run: make suites"
 
 
 @each_sequence
@@ -132,6 +102,7 @@ async def test_the_reference_calls_meet_their_postconditions_and_every_check(
 
 
 @each_sequence
+@pytest.mark.slow
 async def test_the_checks_pass_without_the_calls_that_only_look(
     sequence: Sequence, folder: Path
 ) -> None:
@@ -139,34 +110,20 @@ async def test_the_checks_pass_without_the_calls_that_only_look(
     assert not await mutants.broken(mutants.start(), mutants.effects)
 
 
-@each_sequence
-@each_stride
+@mutated(0)
 async def test_a_step_left_out_fails_the_checks(
     sequence: Sequence, stride: int, folder: Path
 ) -> None:
     mutants = Mutants(sequence, folder)
-    sample = range(0, len(mutants.effects), stride)
-    unseen = [
-        mutants.effects[at]
-        for at, workspace in (await mutants.before(sample)).items()
-        if not await mutants.broken(workspace, mutants.effects[at + 1 :])
-    ]
-    assert unseen == []
+    assert await mutants.unseen(range(0, len(mutants.effects), stride), times=0) == []
 
 
-@each_sequence
-@each_stride
+@mutated(1)
 async def test_a_call_made_twice_that_counts_once_fails_the_checks(
     sequence: Sequence, stride: int, folder: Path
 ) -> None:
     mutants = Mutants(sequence, folder)
-    once = [at for at, call in enumerate(mutants.effects) if call.once]
-    unseen = [
-        mutants.effects[at]
-        for at, workspace in (await mutants.before(once[::stride])).items()
-        if not await mutants.broken(workspace, [mutants.effects[at], *mutants.effects[at:]])
-    ]
-    assert unseen == []
+    assert await mutants.unseen(mutants.once()[::stride], times=2) == []
 
 
 @each_sequence
@@ -176,16 +133,10 @@ async def test_a_call_made_twice_that_does_not_count_passes_the_checks(
 ) -> None:
     mutants = Mutants(sequence, folder)
     others = [at for at, call in enumerate(mutants.effects) if not call.once]
-    seen = [
-        mutants.effects[at]
-        for at, workspace in (await mutants.before(others)).items()
-        if await mutants.broken(workspace, [mutants.effects[at], *mutants.effects[at:]])
-    ]
-    assert seen == []
+    assert await mutants.unseen(others, times=2) == [mutants.effects[at] for at in others]
 
 
-@each_sequence
-@each_stride
+@mutated(2)
 async def test_an_emptied_fixture_fails_the_checks(
     sequence: Sequence, stride: int, folder: Path
 ) -> None:
