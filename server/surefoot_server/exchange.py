@@ -50,6 +50,8 @@ class Exchange:
         """Of the requests that come in by it."""
         self.accounted = False
         """Whether a request has come this far and has its receipt."""
+        self.over: Callable[[], None] = lambda: None
+        """Told when every answer is fully written, or never will be."""
         self._scopes: set[anyio.CancelScope] | None = set() if alone else None
         self._awaiting: dict[types.RequestId, str] = {}
         self._running: set[types.RequestId] = set()
@@ -105,6 +107,7 @@ class Exchange:
         """The transport has fully written every answer that it was given."""
         for request_id in list(self._awaiting):
             self.written(request_id)
+        self.over()
 
     def cancelled(self, request_id: types.RequestId) -> None:
         """The answer to a request that is not written yet will not be read as one."""
@@ -122,6 +125,7 @@ class Exchange:
         for receipt_id in self._awaiting.values():
             self._deliver(receipt_id, Delivery.LOST)
         self._awaiting.clear()
+        self.over()
         for scope in list(self._scopes or ()):
             scope.cancel()
 

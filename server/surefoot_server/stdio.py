@@ -36,7 +36,7 @@ from pydantic import ValidationError
 from surefoot_server import log
 from surefoot_server.flow import Flow, Listener
 from surefoot_server.salvage import top_level_id
-from surefoot_server.strict import flaw
+from surefoot_server.strict import Ambiguous, read
 
 _log = log.get("stdio")
 
@@ -134,6 +134,15 @@ def _line(message: types.JSONRPCMessage) -> bytes:
     return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
 
 
+def _flaw(line: bytes) -> str | None:
+    """Why a call has more than one meaning."""
+    try:
+        read(line)
+    except Ambiguous as e:
+        return str(e)
+    return None
+
+
 def _is_progress(message: types.JSONRPCMessage) -> bool:
     progress = "notifications/progress"
     return isinstance(message, types.JSONRPCNotification) and message.method == progress
@@ -177,7 +186,7 @@ class MessageReader(_Borrowed):
                 continue
             if isinstance(message, types.JSONRPCRequest):
                 request_id = coerce_request_id(message.id)
-                text = flaw(line) if message.method == "tools/call" else None
+                text = _flaw(line) if message.method == "tools/call" else None
                 if text is not None:
                     await self._refuse(line, message.id, INVALID_REQUEST, text)
                 elif self._flow.admit(request_id, len(line)):

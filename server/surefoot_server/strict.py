@@ -15,22 +15,31 @@ class _Doubled(ValueError):
     """A name stands twice in an object."""
 
 
-def flaw(text: bytes | bytearray) -> str | None:
-    """What is wrong with a message that parsers would take in more than one way, or None.
+class Ambiguous(ValueError):
+    """A message that parsers would take in more than one way."""
 
-    What is no JSON has no flaw here: whoever parses it will say so.
+
+def read(text: bytes | bytearray) -> dict[str, Any]:
+    """The message; empty for what is none, which whoever parses it will say.
+
+    Raises:
+        Ambiguous: it has more than one meaning.
     """
     try:
-        message = json.loads(text, object_pairs_hook=_once)
+        found = json.loads(text, object_pairs_hook=_once)
     except _Doubled as e:
-        return f"the name {str(e)[:LONGEST_SHOWN]!r} stands twice in one object"
+        shown = str(e)[:LONGEST_SHOWN]
+        raise Ambiguous(f"the name {shown!r} stands twice in one object") from e
     except (ValueError, RecursionError):
-        return None
-    if isinstance(message, dict) and "method" in message and "id" in message:
-        request_id = cast(dict[str, Any], message)["id"]
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    message = cast(dict[str, Any], found)
+    if "method" in message and "id" in message:
+        request_id = message["id"]
         if not isinstance(request_id, str | int) or isinstance(request_id, bool):
-            return "the id of a request is a text or a whole number"
-    return None
+            raise Ambiguous("the id of a request is a text or a whole number")
+    return message
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -213,6 +213,37 @@ async def test_an_answer_counts_as_delivered_only_once_it_is_fully_written(place
         await settled(place, ("run_command", "ran", "delivered"))
 
 
+async def test_an_answer_that_is_cancelled_before_it_is_read_is_not_delivered(place: Place) -> None:
+    """Guard: `Exchanges._following`, in the versions that have a message for a cancel."""
+    async with a_web(place) as web, web.line(window=4096) as line, web.line() as other:
+        await web.legacy(line)
+        other.headers.update(line.headers)
+        await line.send(a_call("run_command", command=MUCH, max_output=1 << 20))
+        await until(lambda: succeeded(place))
+        params = {"requestId": 1}
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+        assert (await other.ask(cancel)).status == 202
+        assert (await line.receive()).status == 200
+        await settled(place, ("run_command", "ran", "lost"))
+
+
+async def test_an_id_that_is_in_use_in_a_session_names_no_second_request(place: Place) -> None:
+    """Guard: `Exchanges._following`; another session has ids of its own."""
+    call = a_call("run_command", command="touch begun; until [ -e go ]; do sleep 0.02; done")
+    look = a_call("list_directory", path=".")
+    async with a_web(place) as web, web.line() as line, web.line() as same, web.line() as other:
+        await web.legacy(line)
+        same.headers.update(line.headers)
+        await web.legacy(other)
+        await line.send(call)
+        await until((place.workspace / "begun").exists)
+        assert (await same.ask(look)).message["error"]["message"] == "the id is still in use"
+        assert "structuredContent" in (await other.ask(look)).result
+        (place.workspace / "go").touch()
+        assert "structuredContent" in (await line.receive()).result
+        assert "structuredContent" in (await same.ask(look)).result
+
+
 REFUSED: dict[str, tuple[Any, dict[str, str], int]] = {
     "no name": (
         {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"_meta": ENVELOPE}},

@@ -10,6 +10,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 PATH = "/mcp"
 """The endpoint."""
 BACKLOG = 512
+"""Connections that wait to be taken."""
+UNREAD = 256 * 1024
+"""Bytes that the kernel takes for a client that does not read: an answer counts as delivered when
+the kernel has it all, and by itself it would take up to 4 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Address:
         """
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listening = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        # Handed on to each connection.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)
         return replace(self, port=listening.getsockname()[1]), listening
 
     def security(

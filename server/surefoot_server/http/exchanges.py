@@ -5,10 +5,14 @@ ASGI middleware between authentication and the SDK's Streamable HTTP.
 
 import json
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp_types import RequestId
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from surefoot_server import log
@@ -16,7 +20,7 @@ from surefoot_server.access import EVERYTHING, Access
 from surefoot_server.door import Door
 from surefoot_server.exchange import EXCHANGE, Exchange
 from surefoot_server.salvage import top_level_id
-from surefoot_server.strict import flaw
+from surefoot_server.strict import Ambiguous, read
 
 _log = log.get("http")
 
@@ -83,6 +87,7 @@ class Exchanges:
     def __init__(self, inner: ASGIApp, door: Door) -> None:
         self._inner = inner
         self._door = door
+        self._open: dict[tuple[str, str, RequestId], Exchange] = {}
         self.held = 0
         """Bytes of requests that have no answer yet."""
         self.ending = False
@@ -98,18 +103,57 @@ class Exchanges:
             await body.read(receive)
             exchange = Exchange(self._door.current, _access(scope), tracked=True, alone=True)
             scope[EXCHANGE] = exchange
-            asks_for_tool = b'"tools/call"' in body.whole
-            told = _Told(exchange, send, asks_for_tool=asks_for_tool)
-            wrong = flaw(body.whole)
-            if wrong is not None:
-                send = told.send
-                raise Refusal(400, wrong, request_id=top_level_id(bytes(body.whole))[0])
-            await self._inner(scope, body.replay(receive), told.send)
+            told = _Told(exchange, send, asks_for_tool=b'"tools/call"' in body.whole)
+            send = told.send
+            with self._following(scope, exchange, body.whole):
+                await self._inner(scope, body.replay(receive), send)
         except Refusal as refusal:
             _log.info("refused a request", status=refusal.status, reason=str(refusal))
             await refusal.answer(send)
         finally:
             self.held -= len(body.whole)
+
+    @contextmanager
+    def _following(self, scope: Scope, exchange: Exchange, body: bytearray) -> Generator[None]:
+        """A block in which a request of a 2025 session can be cancelled, and its id is its own.
+
+        Raises:
+            Refusal: the message has two meanings, or its id is one of a request without an answer.
+        """
+        try:
+            message = read(body)
+        except Ambiguous as e:
+            raise Refusal(400, str(e), request_id=top_level_id(bytes(body))[0]) from e
+        session = Headers(scope=scope).get("mcp-session-id")
+        if session is None:
+            yield
+            return
+        owner = (exchange.access.principal, session)
+        if message.get("method") == "notifications/cancelled":
+            # Told before the SDK is, as over stdio.
+            given: Any = message.get("params")
+            name = given.get("requestId") if isinstance(given, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            if isinstance(name, str | int) and (*owner, name) in self._open:
+                self._open[*owner, name].cancelled(name)
+        request_id = message.get("id")
+        if message.get("method") != "tools/call" or not isinstance(request_id, str | int):
+            yield
+            return
+        # The SDK would mix up the answers of two requests under one id.
+        place = (*owner, request_id)
+        if place in self._open:
+            raise Refusal(400, "the id is still in use", request_id=request_id)
+        self._open[place] = exchange
+
+        def free() -> None:
+            if self._open.get(place) is exchange:
+                del self._open[place]
+
+        exchange.over = free
+        try:
+            yield
+        finally:
+            free()
 
     def admit(self) -> None:
         """Let a request in, or more of it.
