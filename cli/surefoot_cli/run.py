@@ -1,6 +1,7 @@
 """`surefoot run`: play a suite with models against a server, and record everything."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -9,20 +10,23 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
+from urllib.parse import urlsplit
 
 import anyio
 import click
 import uuid6
 
-from surefoot_client import faults, progress, report
+from surefoot_client import faults, progress, report, serving
 from surefoot_client import manifest as manifests
 from surefoot_client import record as records
 from surefoot_client import run as runs
 from surefoot_client import suite as suites
 from surefoot_client.connection import Unreachable
+from surefoot_client.listener import LISTEN
 from surefoot_client.lock import StillGoing
-from surefoot_client.manifest import FaultsEntry
+from surefoot_client.manifest import FaultsEntry, ForeignEntry
 from surefoot_client.models import UnknownModel
+from surefoot_client.record import Transport
 
 DEFAULT_MODELS = ("sim:steady", "sim:hasty")
 OWN_SERVER = (
@@ -34,11 +38,14 @@ OWN_SERVER = (
     "serve",
     "--root",
     "{workspace}",
-    runs.DATABASES,
+    serving.DATABASES,
     "--sandbox",
     "off",
 )
 """The server that is measured unless another is named after `--`."""
+OVER_HTTP = ("--http", LISTEN)
+"""What that server is told besides, to be reached over HTTP."""
+TOKEN_ENV = "SUREFOOT_TOKEN"  # noqa: S105 - the name of a variable
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER")
 """Variables that servers are given; keys of model providers are not among them."""
 INTERRUPTED = 130
@@ -82,6 +89,10 @@ class Asked(TypedDict):
     seed: int
     out: Path | None
     faults_file: Path | None
+    transport: str | None
+    url: str | None
+    workspace: Path | None
+    token_env: str
 
 
 @click.command(cls=RunCommand, options_metavar="[OPTIONS]")
@@ -123,6 +134,31 @@ class Asked(TypedDict):
     help="TOML file of faults to inject between driver and server.",
 )
 @click.option(
+    "--transport",
+    type=click.Choice([each.value for each in Transport]),
+    help="How servers are reached. Default: stdio; http for a suite of several drivers.",
+)
+@click.option(
+    "--http",
+    "url",
+    metavar="URL",
+    help="Play against a server that runs already, at this endpoint; needs --workspace.",
+)
+@click.option(
+    "--workspace",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The root of the server at --http on this machine, empty: the fixture is laid out, and the"
+    " final state checked, there.",
+)
+@click.option(
+    "--http-token-env",
+    "token_env",
+    default=TOKEN_ENV,
+    show_default=True,
+    metavar="NAME",
+    help="Environment variable with the bearer token for --http.",
+)
+@click.option(
     "--resume",
     "resumed",
     type=click.Path(file_okay=False, path_type=Path),
@@ -141,7 +177,7 @@ def command(
 
     Each trial has a fresh workspace and a fresh server. After `--` comes the command of another
     server to measure; {workspace} and {database:NAME} in it stand for the trial's folder and for
-    the file of its database.
+    the file of its database; {listen}, with --transport http, for the HOST:PORT to listen on.
     """
     server: tuple[str, ...] | None = context.meta.get(SERVER)
     if server == ():
@@ -171,7 +207,7 @@ BAD_INPUT = (
     faults.FaultsError,
     manifests.ManifestError,
     records.RecordError,
-    runs.RunError,
+    serving.RunError,
     StillGoing,
 )
 """Mistakes in what was given, each saying what would be right."""
@@ -191,15 +227,71 @@ def _check_alone(context: click.Context, server: tuple[str, ...] | None) -> None
 
 def _order(asked: Asked, server: tuple[str, ...] | None) -> runs.Order:
     path = asked["faults_file"]
+    suite = suites.load(suites.find(asked["suite"]))
+    foreign = _foreign(asked)
+    transport = _transport(asked["transport"], suite, foreign)
+    own = OWN_SERVER + OVER_HTTP if transport is Transport.HTTP else OWN_SERVER
+    if foreign is not None and server is not None:
+        raise click.UsageError("--http names a server that runs; expected no command after --")
     return runs.Order(
-        suite=suites.load(suites.find(asked["suite"])),
+        suite=suite,
         models=asked["models"],
         repeat=asked["repeat"],
         turns=asked["turns"],
         seed=asked["seed"],
-        server=server or OWN_SERVER,
+        server=() if foreign is not None else server or own,
         faults=FaultsEntry(name=str(path), content=faults.load(path)[0]) if path else None,
+        transport=transport,
+        foreign=foreign,
     )
+
+
+def _transport(asked: str | None, suite: suites.Suite, foreign: ForeignEntry | None) -> Transport:
+    if foreign is not None:
+        if asked == Transport.STDIO:
+            raise click.UsageError("--http is over HTTP; expected no --transport stdio")
+        return Transport.HTTP
+    if asked is not None:
+        return Transport(asked)
+    return Transport.HTTP if suite.drivers > 1 else Transport.STDIO
+
+
+def _foreign(asked: Asked) -> ForeignEntry | None:
+    """The server that `--http` names."""
+    url, workspace = asked["url"], asked["workspace"]
+    if url is None:
+        if workspace is not None:
+            raise click.UsageError("--workspace is of --http")
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise click.BadParameter("expected http://HOST:PORT/PATH", param_hint="--http")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise click.BadParameter(
+            "expected no user, password, query or fragment: it is written to the manifest;"
+            " a secret goes into the variable that --http-token-env names",
+            param_hint="--http",
+        )
+    if workspace is None:
+        raise click.UsageError(
+            "fixtures are laid out, and the final state checked, in the root of the server: name it"
+            " with --workspace DIR, a folder that this machine and the server share"
+        )
+    name = asked["token_env"]
+    given = None if _token(name) is None else name
+    return ForeignEntry(url=url, workspace=str(workspace.absolute()), token_env=given)
+
+
+def _token(name: str) -> str | None:
+    """The bearer token for a foreign server, which goes nowhere but there; None: none is set.
+
+    Raises:
+        Environment: it cannot be one.
+    """
+    token = os.environ.get(name, "").strip()
+    if token and re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token) is None:
+        raise Environment(f"what {name} holds is no bearer token (RFC 6750)")
+    return token or None
 
 
 def _default_folder() -> Path:
@@ -214,15 +306,19 @@ def _drive(run: runs.Run, concurrency: int) -> bool:
         run.lock.release()
         click.echo(f"all {len(run.settled)} trials had ended; nothing to do", err=True)
         return False
+    foreign = run.manifest.foreign
+    token = _token(foreign.token_env) if foreign is not None and foreign.token_env else None
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment["SUREFOOT_ALLOW_FAULTS"] = "1"
     with progress.show(plans, sys.stderr) as observer:
         try:
-            return anyio.run(partial(runs.drive, run, environment, concurrency, observer))
+            return anyio.run(partial(runs.drive, run, environment, concurrency, observer, token))
         except Unreachable as error:
             # with nothing played there is nothing to go on with
             if any(record.kind == "turn" for record in _records(run)):
                 _say_resume(run)
+            if foreign is not None:
+                raise Environment(str(error)) from error
             log = run.folder / "server.log"
             raise Environment(f"{error}; its stderr is in {log}") from error
         except suites.FixtureError as error:
@@ -241,7 +337,9 @@ def _print(run: runs.Run, *, as_json: bool) -> None:
     click.echo(report.render_text(summary))
     click.echo(f"records    {run.folder / records.FILE_NAME}")
     click.echo(f"report     {_called('report', run.folder)}")
-    click.echo(f"reconcile  {_called('reconcile', run.folder)}")
+    # a server that somebody else runs has its journal where they keep it
+    journal = " --journal PLACE" if run.manifest.foreign is not None else ""
+    click.echo(f"reconcile  {_called('reconcile', run.folder)}{journal}")
 
 
 def _say_struck(run: runs.Run, *, complete: bool) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from surefoot_client.record import Answered, Proposed, Record, RunStarted, Sent, TrialEnded
+from surefoot_client.record import (
+    Answered,
+    OfTrial,
+    Proposed,
+    Record,
+    RunStarted,
+    Sent,
+    TrialEnded,
+)
 
 Where = tuple[str, int]
 """A send: its key and its attempt number."""
@@ -31,6 +39,8 @@ class Posting:
     """A send as the books need it."""
 
     trial: str
+    scope: str
+    """The trial's part of the key: its name and, of several drivers, the driver."""
     tool: str
     arguments_mac: str
 
@@ -39,8 +49,10 @@ class Posting:
 class Return:
     """What came of a send, as the books need it."""
 
-    trial: str
+    scope: str
+    """As that of its `Posting`."""
     answered: bool
+    """By the server; one that was turned away before it came so far was not."""
     dropped: bool
     """It was read, and thrown away on purpose."""
     mac: str | None
@@ -98,14 +110,16 @@ class Book:
             return
         if record.key in self.proposals:
             self._say(f"proposal {record.key}", "is recorded twice")
-        posting = Posting(record.trial, record.tool, self.mac(record.arguments))
-        self.proposals[record.key] = posting
+        self.proposals[record.key] = self._posting(record, record.tool, record.arguments)
 
     def _send(self, record: Sent) -> None:
         where = (record.key, record.attempt)
         if where in self.sends:
             self._say(name(where), "is recorded twice")
-        self.sends[where] = Posting(record.trial, record.tool, self.mac(record.arguments))
+        self.sends[where] = self._posting(record, record.tool, record.arguments)
+
+    def _posting(self, record: OfTrial, tool: str, arguments: dict[str, Any]) -> Posting:
+        return Posting(record.trial, record.scope, tool, self.mac(arguments))
 
     def _return(self, record: Answered) -> None:
         where = (record.key, record.attempt)
@@ -115,8 +129,8 @@ class Book:
         whole = answered and record.protocol_error is None
         error = record.error or {}
         self.returns[where] = Return(
-            trial=record.trial,
-            answered=answered,
+            scope=record.scope,
+            answered=answered and record.http_status is None,
             dropped=record.lost == "dropped",
             mac=self.mac(_as_digested(record)) if whole else None,
             structured_mac=self.mac(record.structured) if record.structured is not None else None,
@@ -156,8 +170,8 @@ class Book:
     def _check_send(self, where: Where) -> None:
         send, returned = self.sends[where], self.returns.get(where)
         run, _, rest = where[0].partition(":")
-        if run not in self.runs or not rest.startswith(f"{send.trial}:"):
-            self._say(name(where), f"its key is not one of this run and of trial {send.trial}")
+        if run not in self.runs or not rest.startswith(f"{send.scope}:"):
+            self._say(name(where), f"its key is not one of this run and of trial {send.scope}")
         proposal = self.proposals.get(where[0])
         if proposal is None:
             self._say(name(where), "was sent, but never proposed")
@@ -165,8 +179,8 @@ class Book:
             self._say(name(where), "is not what was proposed: tool, arguments or trial differ")
         if returned is None and send.trial in self.ended:
             self._say(name(where), "has no answer on record, not even a lost one")
-        if returned is not None and returned.trial != send.trial:
-            self._say(name(where), f"its answer is recorded for trial {returned.trial}")
+        if returned is not None and returned.scope != send.scope:
+            self._say(name(where), f"its answer is recorded for trial {returned.scope}")
 
     def _say(self, row: str, what: str) -> None:
         self.problems.append(Problem(row, what))

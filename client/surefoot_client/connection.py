@@ -1,7 +1,7 @@
 """A connection to the server under measurement: one call in, an `Answer` or a `Lost` out.
 
-Above `transport.py`, below `send.py`. It sets every timeout, tells a dead connection from a slow
-one, starts the server again when asked, and never repeats a call by itself.
+Above `transport.py` and `streamable_http.py`, below `send.py`. It sets every timeout, tells a dead
+connection from a slow one, starts the server again when asked, and never repeats a call by itself.
 """
 
 import time
@@ -15,10 +15,12 @@ import mcp_types as types
 from anyio.abc import TaskGroup, TaskStatus
 from mcp import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
-from surefoot_client.record import LostReason
-from surefoot_client.transport import ServerProcess, Wire, stdio
+from surefoot_client.record import LostReason, Transport
+from surefoot_client.refusal import Refusal
+from surefoot_client.transport import ServerProcess, Stdio, Target, Wire
 from surefoot_tools import meta
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.tool import Effect
@@ -27,6 +29,10 @@ CONNECT_TIMEOUT = 15.0
 """Seconds from starting a server to its list of tools."""
 CALL_TIMEOUT = 60.0
 """Seconds for one send; surefoot's own server answers within 45 and says what still runs."""
+
+
+MODERN = frozenset(MODERN_PROTOCOL_VERSIONS)
+"""Versions without sessions."""
 
 
 class Unreachable(Exception):
@@ -52,6 +58,8 @@ class Answer:
     replayed: bool
     latency: float
     """Seconds."""
+    http_status: int | None = None
+    """Of the HTTP response that turned the request away before it came to MCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +78,14 @@ class OnSend:
     server_fault: str | None = None
     """For the server, in `_meta`: `kill:POINT` or `delay:SECONDS`."""
     cut: bool = False
-    """Cut the pipes right after the request was written."""
+    """Cut the connection right after the request was written."""
     drop: bool = False
     """Throw the answer away."""
 
 
 @dataclass(slots=True)
 class _Link:
-    """One running server."""
+    """One client of a server."""
 
     client: Client
     wire: Wire
@@ -89,9 +97,9 @@ class Connection:
     Calls may be made from several tasks at once; `respawn` only while no call is under way.
     """
 
-    def __init__(self, tasks: TaskGroup, server: ServerProcess, call_timeout: float) -> None:
+    def __init__(self, tasks: TaskGroup, target: Target, call_timeout: float) -> None:
         self._tasks = tasks
-        self._server = server
+        self._target = target
         self._call_timeout = call_timeout
         self._link: _Link | None = None
         self._closing = anyio.Event()
@@ -110,22 +118,24 @@ class Connection:
         return self._link is not None and not self._link.wire.ended
 
     async def start(self, timeout: float) -> None:
-        """Start the server, shake hands, list its tools.
+        """Start the server, if it is ours and does not run; shake hands, list its tools.
 
         Raises:
             Unreachable: it did not come that far within `timeout` seconds.
         """
         self._closing, self._closed = anyio.Event(), anyio.Event()
-        program = self._server.argv[0]
+        program = self._target.name
         try:
             with anyio.fail_after(timeout):
+                await self._target.revive()
                 self._link = await self._tasks.start(self._serve)
         except TimeoutError:
             raise Unreachable(
                 f"the server {program!r} did not list its tools within {timeout:g} s"
             ) from None
         except (OSError, MCPError, ValidationError, RuntimeError, ExceptionGroup) as error:
-            raise Unreachable(f"the server {program!r} did not start: {_first(error)}") from error
+            how = "did not start" if self._target.transport is Transport.STDIO else "is not there"
+            raise Unreachable(f"the server {program!r} {how}: {_first(error)}") from error
 
     async def stop(self) -> None:
         """End the server, if there is one."""
@@ -135,11 +145,22 @@ class Connection:
             await self._closed.wait()
 
     async def respawn(self, timeout: float = CONNECT_TIMEOUT) -> None:
-        """End what is left of the server and start it again.
+        """End what is left of the connection and start it again, the server too if it is ours.
+
+        A client of a 2026 version has no session to lose: it stays when its server comes back.
 
         Raises:
             Unreachable: as `start`.
         """
+        link = self._link
+        if link is not None and self._target.outlived and self.protocol in MODERN:
+            try:
+                with anyio.fail_after(timeout):
+                    await self._target.revive()
+            except OSError as error:  # a timeout is one
+                raise Unreachable(f"the server {self._target.name!r}: {error}") from error
+            link.wire.ended = False
+            return
         await self.stop()
         await self.start(timeout)
 
@@ -147,7 +168,7 @@ class Connection:
         """Own one client from its start to its end: its cancel scopes belong to one task."""
         wire = Wire()
         try:
-            async with Client(stdio(self._server, wire), cache=None) as client:
+            async with Client(self._target.streams(wire), cache=None) as client:
                 if not self.tools:
                     self.tools = await _list_tools(client)
                 info = client.server_info
@@ -198,7 +219,8 @@ class Connection:
         link, began = self._link, time.monotonic()
         if link is None or link.wire.ended:
             return Lost(LostReason.UNREACHABLE, 0.0)
-        link.wire.cut_after_next = asked.cut
+        if asked.cut:
+            link.wire.cut_after_next = True
         ended = await self._exchange(link, _request(tool, arguments, key, attempt, asked))
         latency = time.monotonic() - began
         if isinstance(ended, LostReason):
@@ -217,6 +239,8 @@ class Connection:
                 return await link.client.session.send_request(request, types.CallToolResult)
             return LostReason.TIMEOUT
         except MCPError as error:
+            if isinstance(error.error.data, LostReason):
+                return error.error.data
             # the SDK makes this code up for a dead connection, and a peer may send it too
             closed = error.code == types.CONNECTION_CLOSED and link.wire.ended
             return LostReason.CLOSED if closed else error
@@ -228,19 +252,20 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    server: ServerProcess,
+    server: ServerProcess | Target,
     *,
     connect_timeout: float = CONNECT_TIMEOUT,
     call_timeout: float = CALL_TIMEOUT,
 ) -> AsyncGenerator[Connection, None]:
-    """Start a server for the length of a block.
+    """Connect to a server for the length of a block; start it before, if it is a process.
 
     Raises:
         Unreachable: it did not start; or what the block raises, as it raised it.
     """
     raised: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        connection = Connection(tasks, server, call_timeout)
+        target = Stdio(server) if isinstance(server, ServerProcess) else server
+        connection = Connection(tasks, target, call_timeout)
         try:
             await connection.start(connect_timeout)
             yield connection
@@ -290,6 +315,7 @@ def _request(
 
 def _answer(result: types.CallToolResult | MCPError, latency: float) -> Answer:
     if isinstance(result, MCPError):
+        refusal: Any = result.error.data
         return Answer(
             is_error=True,
             structured=None,
@@ -301,6 +327,7 @@ def _answer(result: types.CallToolResult | MCPError, latency: float) -> Answer:
             server_attempt=None,
             replayed=False,
             latency=latency,
+            http_status=refusal.status if isinstance(refusal, Refusal) else None,
         )
     extra: dict[str, Any] = dict(result.meta or {})
     call: dict[str, Any] = extra.get(meta.CALL) or {}
@@ -324,6 +351,15 @@ def _answer(result: types.CallToolResult | MCPError, latency: float) -> Answer:
 
 def _protocol_error(error: MCPError) -> dict[str, Any]:
     """A refused request in our own words; refused before anything ran, save for -32603."""
+    if isinstance(error.error.data, Refusal):
+        meaning = error.error.data.meaning
+        return {
+            "code": meaning.code.value,
+            "origin": meaning.origin.value,
+            "applied": meaning.applied.value,
+            "message": error.message,
+            "retry_after": error.error.data.retry_after,
+        }
     codes = {
         types.INVALID_PARAMS: Code.INVALID_ARGUMENT,
         types.METHOD_NOT_FOUND: Code.UNIMPLEMENTED,

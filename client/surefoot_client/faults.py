@@ -51,7 +51,7 @@ class Kind(StrEnum):
     DROP_ANSWER = "drop_answer"
     """The answer comes and is thrown away."""
     CUT_PIPE = "cut_pipe"
-    """Both pipes are closed right after the request was written."""
+    """The connection is closed right after the request was written."""
     KILL_SERVER = "kill_server"
     """The server kills itself, as by `kill -9`, at `point`."""
     DELAY = "delay"

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from surefoot_client.record import Transport
+
 FILE_NAME = "manifest.json"
 """Name of the manifest in a run's directory."""
 
@@ -53,10 +55,22 @@ class FaultsEntry(_Part):
     content: str
 
 
+class ForeignEntry(_Part):
+    """A server that somebody else runs."""
+
+    url: str
+    """Its endpoint; without user, password and query, which may be secrets."""
+    workspace: str
+    """The folder on this machine that it works in: fixtures are laid out and checked there."""
+    token_env: str | None
+    """The environment variable that holds the bearer token; None: none was set."""
+
+
 class Manifest(_Part):
     """Everything that the trials of a run depend on."""
 
-    v: Literal[1] = 1
+    v: Literal[1, 2] = 2
+    """Version of the format. Version 1 knows stdio only; it is still read."""
     run: str
     """UUIDv7."""
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -68,7 +82,10 @@ class Manifest(_Part):
     """Only so many turns of each sequence; None for all."""
     seed: int
     server: Sequence[str]
-    """The command of the server under measurement, with its placeholders."""
+    """The command of the server under measurement, with its placeholders; empty for a foreign
+    server."""
+    transport: Transport = Transport.STDIO
+    foreign: ForeignEntry | None = None
     faults: FaultsEntry | None
     prices: Mapping[str, Any]
     """Model to dated prices; simulated models have none."""
@@ -94,7 +111,7 @@ def read(folder: Path) -> Manifest:
         first = error.errors(include_url=False, include_input=False)[0]
         said = ".".join(str(part) for part in first["loc"])
         said = f"{said}: {first['msg']}" if said else first["msg"]
-        raise ManifestError(f"{path}: not a manifest of version 1: {said}") from error
+        raise ManifestError(f"{path}: not a manifest of version 1 or 2: {said}") from error
 
 
 def versions() -> dict[str, str]:

@@ -54,8 +54,8 @@ class _Watching:
 
 
 def steps(plan: Plan) -> int:
-    """Reference calls of a trial."""
-    return sum(len(turn.calls) for turn in plan.sequence.turns)
+    """Reference calls of a trial, of all its drivers."""
+    return plan.drivers * sum(len(turn.calls) for turn in plan.sequence.turns)
 
 
 def show(plans: list[Plan], stream: TextIO) -> AbstractContextManager[Observer]:

@@ -1,18 +1,16 @@
 """The driver's log: one JSON object a line, appended before and after each thing happens.
 
-Written by `trial.py` and `run.py` without ever reading the server's journal; read by `report/`,
+Written by `record_log.py` without ever reading the server's journal; read by `report/`,
 `reconcile.py` and whoever resumes a run. The kinds, in the order in which a trial writes them:
 `run_started`, `trial_started`, `turn`, `model_call` (started), `model_call` (ended), `proposal`,
 `send`, `answer`, `invocation`, `check`, `trial_ended`, `run_ended`.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -25,19 +23,27 @@ class RecordError(ValueError):
     """A line of a log is not a record; str is `FILE:LINE: what is wrong`."""
 
 
+class Transport(StrEnum):
+    """How the driver reaches a server."""
+
+    STDIO = "stdio"
+    HTTP = "http"
+    """Streamable HTTP."""
+
+
 class LostReason(StrEnum):
     """Why the driver has no answer to a send."""
 
     TIMEOUT = "timeout"
     """No answer within the call's timeout; the connection stands."""
     CLOSED = "closed"
-    """The connection ended first: the server died, or the pipe was cut."""
+    """The connection ended first: the server died, or the connection was cut."""
     DROPPED = "dropped"
     """The answer came and was thrown away on purpose (a fault, or a simulated slip)."""
     UNREADABLE = "unreadable"
     """Something came that is no valid answer."""
     UNREACHABLE = "unreachable"
-    """No server could be started to send it to."""
+    """There was no server to send it to, and none could be started."""
     INTERRUPTED = "interrupted"
     """The run was interrupted while the driver waited."""
 
@@ -72,19 +78,31 @@ class _Line(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    v: Literal[1] = 1
-    """Version of the format."""
+    v: Literal[1, 2] = 2
+    """Version of the format. Version 1 knows neither drivers nor HTTP; it is still read."""
     at: str = Field(default_factory=_now)
     """RFC 3339, UTC, milliseconds."""
     t: float = Field(default_factory=time.monotonic)
     """Monotonic seconds; differences mean something within one process only."""
 
 
-class _OfTrial(_Line):
+class OfTrial(_Line):
     """What every record within a trial has."""
 
     trial: str
     """`SEQUENCE.MODEL.rREPEAT.RERUN`."""
+    driver: int | None = None
+    """Which of several drivers it is of, from 0; None where there is one, or it is of all."""
+
+    @property
+    def scope(self) -> str:
+        """The trial's part of keys."""
+        return scope(self.trial, self.driver)
+
+
+def scope(trial: str, driver: int | None) -> str:
+    """The part of keys that stands for a trial, or for the part of one of its drivers."""
+    return trial if driver is None else f"{trial}-d{driver}"
 
 
 class RunStarted(_Line):
@@ -102,7 +120,7 @@ class RunStarted(_Line):
     """Trials that the whole run consists of."""
 
 
-class TrialStarted(_OfTrial):
+class TrialStarted(OfTrial):
     """One sequence, by one model, in a fresh workspace against a fresh server."""
 
     kind: Literal["trial_started"] = "trial_started"
@@ -117,9 +135,12 @@ class TrialStarted(_OfTrial):
     """From 0; how often this trial was interrupted before."""
     turns: int
     """Turns that the sequence has, after `--turns`."""
+    drivers: int = 1
+    """How many play it at the same time, in one workspace, against one server."""
+    transport: Transport = Transport.STDIO
 
 
-class TurnStarted(_OfTrial):
+class TurnStarted(OfTrial):
     """A turn of the sequence begins."""
 
     kind: Literal["turn"] = "turn"
@@ -137,7 +158,7 @@ class Usage(BaseModel):
     output_tokens: int
 
 
-class ModelCall(_OfTrial):
+class ModelCall(OfTrial):
     """One call of the model: a record before it, and one with the same id after it."""
 
     kind: Literal["model_call"] = "model_call"
@@ -155,7 +176,7 @@ class ModelCall(_OfTrial):
     """Seconds."""
 
 
-class Proposed(_OfTrial):
+class Proposed(OfTrial):
     """A tool call that the model proposed, before anything is sent."""
 
     kind: Literal["proposal"] = "proposal"
@@ -173,7 +194,7 @@ class Proposed(_OfTrial):
     """The slip that a simulated model made here on purpose."""
 
 
-class Sent(_OfTrial):
+class Sent(OfTrial):
     """A request is about to be sent; written before the first byte leaves."""
 
     kind: Literal["send"] = "send"
@@ -188,7 +209,7 @@ class Sent(_OfTrial):
     """Which rule of the faults file struck it, from 1."""
 
 
-class Answered(_OfTrial):
+class Answered(OfTrial):
     """What came of a send."""
 
     kind: Literal["answer"] = "answer"
@@ -206,6 +227,9 @@ class Answered(_OfTrial):
     """`{code, origin, applied, message, hint, retry_after, call_id}` of a failed call."""
     protocol_error: int | None = None
     """JSON-RPC error code, when the request itself was refused."""
+    http_status: int | None = None
+    """Of the HTTP response that turned the request away before it came to MCP; such a request is
+    in no journal."""
     call_id: str | None = None
     disposition: str | None = None
     """The server's word on what it did with the request."""
@@ -216,7 +240,7 @@ class Answered(_OfTrial):
     """From before the first byte left until the answer was read, or given up."""
 
 
-class Invoked(_OfTrial):
+class Invoked(OfTrial):
     """The end of one intent: a step with all its proposals and sends."""
 
     kind: Literal["invocation"] = "invocation"
@@ -237,7 +261,7 @@ class Invoked(_OfTrial):
     """Whether the result met the step's postcondition; None where there is none."""
 
 
-class Checked(_OfTrial):
+class Checked(OfTrial):
     """One look at the final state."""
 
     kind: Literal["check"] = "check"
@@ -246,7 +270,7 @@ class Checked(_OfTrial):
     detail: str
 
 
-class TrialEnded(_OfTrial):
+class TrialEnded(OfTrial):
     """The trial is over."""
 
     kind: Literal["trial_ended"] = "trial_ended"
@@ -256,7 +280,7 @@ class TrialEnded(_OfTrial):
     reason: str | None = None
     """Why it did not pass, in one line."""
     turns: int
-    """Turns begun."""
+    """Turns begun; of several drivers, by the one that came furthest."""
     invocations: int
     sends: int
     server: str | None = None
@@ -315,68 +339,5 @@ def read(path: Path) -> Iterator[Record]:
                 said = ".".join(str(part) for part in first["loc"])
                 said = f"{said}: {first['msg']}" if said else first["msg"]
                 raise RecordError(
-                    f"{path.name}:{number}: not a record of version 1: {said}"
+                    f"{path.name}:{number}: not a record of version 1 or 2: {said}"
                 ) from error
-
-
-class RecordLog:
-    """Appends records, one `write` each, so that a kill leaves whole lines and one torn at most.
-
-    A record is in the kernel's page cache when `write` returns: it survives the death of this
-    process, not a power cut. Safe to share between the trials of one process.
-
-    Args:
-        path: Created if missing. A torn last line, whose act never began or whose answer counts
-            as lost, is cut off.
-        observer: Called with each record after it was written.
-    """
-
-    def __init__(self, path: Path, observer: Observer | None = None) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        self._observer = observer
-        _cut_torn_line(self._descriptor)
-
-    def __enter__(self) -> "RecordLog":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def write(self, record: Record) -> None:
-        """Append one record.
-
-        Raises:
-            OSError: it could not be written whole; nothing may be sent that it would announce.
-        """
-        line = record.model_dump_json().encode() + b"\n"
-        written = os.write(self._descriptor, line)
-        if written != len(line):
-            raise OSError(f"the log took {written} of {len(line)} bytes: is the disk full?")
-        if self._observer is not None:
-            self._observer(record)
-
-    def close(self) -> None:
-        """Flush to disk and close."""
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
-
-
-def _cut_torn_line(descriptor: int) -> None:
-    """Truncate the file after its last newline."""
-    end = os.fstat(descriptor).st_size
-    position = end
-    block = 64 * 1024
-    while position > 0:
-        start = max(0, position - block)
-        found = os.pread(descriptor, position - start, start).rfind(b"\n")
-        if found >= 0:
-            position = start + found + 1
-            break
-        position = start
-    if position < end:
-        os.ftruncate(descriptor, position)

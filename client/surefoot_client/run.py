@@ -20,34 +20,35 @@ import uuid6
 
 from surefoot_client import faults as fault_files
 from surefoot_client import manifest as manifests
-from surefoot_client import models
+from surefoot_client import models, serving
+from surefoot_client.execute import execute
 from surefoot_client.faults import Fault
 from surefoot_client.lock import FILE_NAME as LOCK_NAME
 from surefoot_client.lock import RunLock
-from surefoot_client.manifest import FaultsEntry, Manifest, ManifestError, ModelEntry, SuiteEntry
+from surefoot_client.manifest import (
+    FaultsEntry,
+    ForeignEntry,
+    Manifest,
+    ManifestError,
+    ModelEntry,
+    SuiteEntry,
+)
 from surefoot_client.models.model import ModelFactory
 from surefoot_client.record import (
     FILE_NAME,
     Ended,
     Observer,
-    RecordLog,
     RunEnded,
     RunStarted,
+    Transport,
     TrialEnded,
     TrialStarted,
     read,
 )
-from surefoot_client.suite import Sequence as WorkSequence
+from surefoot_client.record_log import RecordLog
+from surefoot_client.serving import RunError, Serving
 from surefoot_client.suite import Suite
-from surefoot_client.transport import ServerProcess
-from surefoot_client.trial import Plan, Setting, execute
-
-DATABASES = "{databases}"
-"""In a server command: `--database NAME=URL` for each database of the sequence, with write."""
-
-
-class RunError(ValueError):
-    """A run cannot be made as asked for."""
+from surefoot_client.trial import Plan, Setting
 
 
 class FolderError(Exception):
@@ -83,15 +84,24 @@ class Order:
     turns: int | None
     seed: int
     server: Sequence[str]
-    """With placeholders: `{workspace}`, `{database:NAME}` (its file), `{databases}`."""
+    """With placeholders: `{workspace}`, `{database:NAME}` (its file), `{databases}`, and over HTTP
+    `{listen}`."""
     faults: FaultsEntry | None = None
+    transport: Transport = Transport.STDIO
+    foreign: ForeignEntry | None = None
+    """A server that somebody else runs, in the place of `server`."""
+
+    @property
+    def trials(self) -> int:
+        """How many there will be."""
+        return len(self.suite.sequences) * len(self.models) * self.repeat
 
 
 def create(order: Order, folder: Path) -> Run:
     """Make a run's directory, and hold its lock until it has been driven.
 
     Raises:
-        RunError: the directory is taken, or a placeholder of the server command means nothing.
+        RunError: the directory is taken, or the server cannot be had so (`serving.check`).
         UnknownModel: there is no such model.
         FaultsError: the faults file has a mistake, or is not for this suite.
         StillGoing: another driver is in the directory.
@@ -101,8 +111,7 @@ def create(order: Order, folder: Path) -> Run:
     rules = _rules(order.faults)
     if order.faults is not None:
         fault_files.check(order.faults.content, order.faults.name, order.suite)
-    for sequence in order.suite.sequences:
-        command(order.server, sequence, Path("/"))
+    serving.check(order.suite, order.server, order.transport, order.foreign, order.trials)
     manifest = _manifest(order, factories)
     folder = folder.absolute()
     try:
@@ -157,6 +166,8 @@ def _manifest(order: Order, factories: Sequence[ModelFactory]) -> Manifest:
         turns=order.turns,
         seed=order.seed,
         server=list(order.server),
+        transport=order.transport,
+        foreign=order.foreign,
         faults=order.faults,
         prices={},
     )
@@ -171,6 +182,7 @@ def resume(folder: Path, suite: Suite) -> Run:
 
     Raises:
         ManifestError: the directory is not a run's, or suite or models have changed since.
+        RunError: the workspace of a foreign server is not empty again.
         RecordError: its records cannot be read.
         StillGoing: another driver is in the directory.
         FolderError: it cannot be written.
@@ -186,6 +198,8 @@ def resume(folder: Path, suite: Suite) -> Run:
             ) from error
         factories = _as_begun(manifest, suite)
         settled, reruns = _progress(folder / FILE_NAME)
+        if manifest.foreign is not None and not settled:
+            serving.check(suite, (), manifest.transport, manifest.foreign, 1)
         rules = _rules(manifest.faults)
         undo.pop_all()
     return Run(folder, manifest, suite, factories, rules, lock, settled, reruns, resumed=True)
@@ -266,37 +280,10 @@ def build(run: Run) -> list[Plan]:
                     repeat=repeat,
                     rerun=0,
                     seed=str(manifest.seed),
+                    drivers=run.suite.drivers,
                 )
                 plans.append(replace(plan, rerun=run.reruns.get(plan.unit, 0)))
     return plans
-
-
-def command(template: Sequence[str], sequence: WorkSequence, workspace: Path) -> list[str]:
-    """A server command with its placeholders filled in.
-
-    Raises:
-        RunError: a placeholder names a database that the sequence does not have.
-    """
-    files = {name: workspace / base.file for name, base in sequence.fixture.databases.items()}
-
-    def file(found: re.Match[str]) -> str:
-        name = found.group(1)
-        if name not in files:
-            known = ", ".join(files) or "none"
-            raise RunError(
-                f"{found.group(0)}: sequence {sequence.id!r} has no such database; it has: {known}"
-            )
-        return str(files[name])
-
-    argv: list[str] = []
-    for part in template:
-        if part == DATABASES:
-            for name, path in files.items():
-                argv += ["--database", f"{name}=sqlite:///{path}?mode=rw"]
-        else:
-            filled = re.sub(r"\{database:([^{}]*)\}", file, part)
-            argv.append(filled.replace("{workspace}", str(workspace)))
-    return argv
 
 
 @dataclass(slots=True)
@@ -305,7 +292,7 @@ class _Driving:
 
     run: Run
     setting: Setting
-    environment: Mapping[str, str]
+    serving: Serving
     limiter: anyio.CapacityLimiter
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     interrupted: bool = False
@@ -325,15 +312,8 @@ class _Driving:
     async def one(self, plan: Plan) -> None:
         """Play one trial when there is room; its failure stops the run."""
         async with self.limiter:
-            workspace = self.run.folder / "workspaces" / plan.name
-            server = ServerProcess(
-                argv=command(self.run.manifest.server, plan.sequence, workspace),
-                cwd=workspace,
-                environment=self.environment,
-                log=self.run.folder / "server.log",
-            )
             try:
-                await execute(plan, self.setting, server)
+                await execute(plan, self.setting, self.serving.stage(plan))
                 self.ended += 1
             except Exception as error:
                 # raised again by `drive`, as it was and not wrapped by the task group
@@ -350,7 +330,11 @@ class _Driving:
 
 
 async def drive(
-    run: Run, environment: Mapping[str, str], concurrency: int, observer: Observer | None = None
+    run: Run,
+    environment: Mapping[str, str],
+    concurrency: int,
+    observer: Observer | None = None,
+    token: str | None = None,
 ) -> bool:
     """Play all trials that have not ended yet.
 
@@ -359,6 +343,7 @@ async def drive(
         environment: Of the servers, `SUREFOOT_HOME` aside.
         concurrency: Trials at the same time, each with a server of its own.
         observer: Sees each record.
+        token: Bearer token of a foreign server.
 
     Returns:
         Whether the run was interrupted; then it can be resumed.
@@ -373,7 +358,12 @@ async def drive(
         driving = _Driving(
             run=run,
             setting=Setting(run.manifest.run, log, run.faults),
-            environment={**environment, "SUREFOOT_HOME": str(run.folder / "state")},
+            serving=Serving(
+                run.manifest,
+                run.folder,
+                {**environment, "SUREFOOT_HOME": str(run.folder / "state")},
+                token,
+            ),
             limiter=anyio.CapacityLimiter(concurrency),
             ended=len(run.settled),
         )

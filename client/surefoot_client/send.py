@@ -17,10 +17,11 @@ import anyio
 from surefoot_client.connection import Answer, Connection, Lost, OnSend, Unreachable
 from surefoot_client.faults import TrialFaults
 from surefoot_client.models.model import Mishap
-from surefoot_client.record import Answered, LostReason, RecordLog, Sent
+from surefoot_client.record import Answered, LostReason, Sent
+from surefoot_client.record_log import DriverLog, RecordLog
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error
-from surefoot_tools.retry import AttemptFailed, Budget, retrying
+from surefoot_tools.retry import MAX_ATTEMPTS, AttemptFailed, Budget, retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Sender:
     """Sends the calls of one trial."""
 
     connection: Connection
-    log: RecordLog
+    log: RecordLog | DriverLog
     trial: str
     faults: TrialFaults
     budget: Budget
@@ -61,6 +62,8 @@ class Sender:
     """Draws the waits between sends."""
     on_sent: Callable[[], None]
     """Called once for each send."""
+    attempts: int = MAX_ATTEMPTS
+    """Sends of a call at most; a repeated call counts as one."""
     _sends: int = field(default=0, init=False)
 
     async def deliver(self, call: Call) -> Delivery:
@@ -70,7 +73,10 @@ class Sender:
         ended: list[Answer | Lost] = []
         try:
             async for attempt in retrying(
-                budget=self.budget, deadline=math.inf, random=self.random
+                budget=self.budget,
+                deadline=math.inf,
+                random=self.random,
+                attempts=self.attempts,
             ):
                 with attempt:
                     ended += await self._round(call)
@@ -84,7 +90,7 @@ class Sender:
         """Tell the retry that the call has not ended.
 
         Raises:
-            AttemptFailed: it was lost, or it still runs.
+            AttemptFailed: it was lost, it still runs, or HTTP turned it away.
         """
         effect = self.connection.effect_of(tool)
         if isinstance(ended, Lost):
@@ -93,6 +99,8 @@ class Sender:
             message = f"no answer: {ended.reason.value}"
             error = Error(Code.UNAVAILABLE, Origin.TRANSPORT, applied, message)
             raise AttemptFailed(error, effect)
+        if ended.http_status is not None:
+            raise AttemptFailed(_turned_away(ended), effect)
         if still_runs(ended):
             wait = (ended.error or {}).get("retry_after")
             message = "the call still runs"
@@ -178,6 +186,7 @@ class Sender:
                 text=None if ended.structured is not None else ended.text,
                 error=ended.error,
                 protocol_error=ended.protocol_error,
+                http_status=ended.http_status,
                 call_id=ended.call_id,
                 disposition=ended.disposition,
                 server_attempt=ended.server_attempt,
@@ -198,6 +207,18 @@ class Sender:
         if isinstance(last, Answer):
             return last.is_error and (last.error or {}).get("applied") == Applied.UNKNOWN
         return any(not _never_sent(each) for each in ended)
+
+
+def _turned_away(answer: Answer) -> Error:
+    """What HTTP said, for `retry.decide`."""
+    said = answer.error or {}
+    return Error(
+        Code(said["code"]),
+        Origin(said["origin"]),
+        Applied(said["applied"]),
+        answer.text,
+        retry_after=said["retry_after"],
+    )
 
 
 def _never_sent(ended: Answer | Lost) -> bool:

@@ -1,34 +1,107 @@
-"""A stdio transport of our own: starts a server, and carries lines to and from it.
+"""How a server is reached: what a `Connection` asks of any way, and the way over stdio.
 
-Below `connection.py`. The SDK's `stdio_client` splits its whole buffer again for every chunk, which
-is quadratic in the length of a line (50 MB: 19 s; here 0.9 s), and has no bound on a line.
+Below `connection.py`; the other way is `streamable_http.py`. The SDK's `stdio_client` splits its
+whole buffer again for every chunk, which is quadratic in the length of a line (50 MB: 19 s; here
+0.9 s), and has no bound on a line.
 """
 
-import os
-import signal
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import anyio
 import mcp_types as types
-from anyio.abc import ByteReceiveStream, ByteSendStream, Process
+from anyio.abc import Process
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
+from surefoot_client import process as processes
+from surefoot_client.process import GONE, ServerProcess
+from surefoot_client.record import Transport
+
+__all__ = [
+    "Incoming",
+    "LineReader",
+    "LineTooLong",
+    "ServerProcess",
+    "Stdio",
+    "Streams",
+    "Target",
+    "Wire",
+    "stdio",
+]
+
 MAX_LINE = 64 * 1024 * 1024
 """Bytes; a longer line ends the connection."""
-EXIT_GRACE = 6.0
-"""Seconds that a server has to exit after its stdin closed; surefoot's own takes up to 5."""
-TERMINATE_GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL to its process group."""
-_POLL = 0.01
 _CHUNK = 256 * 1024
 
 Incoming = SessionMessage | Exception
 Streams = tuple[MemoryObjectReceiveStream[Incoming], MemoryObjectSendStream[SessionMessage]]
+
+
+@dataclass(slots=True)
+class Wire:
+    """The state of one connection, shared by the transport and whoever calls over it."""
+
+    ended: bool = False
+    """It is over: end of file, a cut, a broken pipe, or a line too long; over HTTP: the server was
+    not there."""
+    cut_after_next: bool = False
+    """Cut it right after the next message was written (a fault to be injected)."""
+
+
+class Target(Protocol):
+    """A server, as a connection sees it."""
+
+    @property
+    def transport(self) -> Transport:
+        """How it is reached."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
+
+    @property
+    def outlived(self) -> bool:
+        """Whether a client that needs no session may stay when the server is started again."""
+        ...
+
+    def streams(self, wire: Wire) -> AbstractAsyncContextManager[Streams]:
+        """The stream pair that an `mcp.Client` takes."""
+        ...
+
+    async def revive(self) -> None:
+        """See to it that the server can be reached, as far as that is ours to do.
+
+        Raises:
+            OSError: it cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stdio:
+    """A server of this connection alone, which `streams` starts and ends."""
+
+    server: ServerProcess
+    transport: Transport = Transport.STDIO
+    outlived: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its program."""
+        return self.server.argv[0]
+
+    def streams(self, wire: Wire) -> AbstractAsyncContextManager[Streams]:
+        """Start it."""
+        return stdio(self.server, wire)
+
+    async def revive(self) -> None:
+        """Nothing: each pair of streams has a process of its own."""
 
 
 class LineTooLong(ValueError):
@@ -66,28 +139,6 @@ class LineReader:
             raise LineTooLong(f"a line over {self._limit} bytes, which is the bound")
 
 
-@dataclass(frozen=True, slots=True)
-class ServerProcess:
-    """How to start a server."""
-
-    argv: Sequence[str]
-    cwd: Path
-    environment: Mapping[str, str]
-    """The whole environment; nothing is inherited beside it."""
-    log: Path
-    """Where its stderr is appended."""
-
-
-@dataclass(slots=True)
-class Wire:
-    """The state of one connection, shared by the transport and whoever calls over it."""
-
-    ended: bool = False
-    """It is over: end of file, a cut, a broken pipe, or a line too long."""
-    cut_after_next: bool = False
-    """Close both pipes right after the next message was written (a fault to be injected)."""
-
-
 @asynccontextmanager
 async def stdio(
     server: ServerProcess, wire: Wire, limit: int = MAX_LINE
@@ -100,7 +151,7 @@ async def stdio(
     Raises:
         OSError: the server cannot be started.
     """
-    process = await _start(server)
+    process = await processes.start(server)
     to_session, from_server = anyio.create_memory_object_stream[Incoming](0)
     from_session, to_server = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as tasks:
@@ -110,44 +161,20 @@ async def stdio(
             yield from_server, from_session
         finally:
             with anyio.CancelScope(shield=True):
-                await _end(process)
+                await processes.end(process)
             tasks.cancel_scope.cancel()
             for stream in (to_session, from_server, from_session, to_server):
                 stream.close()
-
-
-_GONE = (
-    OSError,
-    anyio.BrokenResourceError,
-    anyio.ClosedResourceError,
-    anyio.EndOfStream,
-)
-"""How a pipe, or the session at the other end of a stream, says that it is not there any more."""
-
-
-async def _start(server: ServerProcess) -> Process:
-    log = os.open(server.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        # its own session: a Ctrl-C in the terminal is for the driver, and the group can be killed
-        return await anyio.open_process(
-            list(server.argv),
-            stderr=log,
-            env=server.environment,
-            cwd=server.cwd,
-            start_new_session=True,
-        )
-    finally:
-        os.close(log)
 
 
 async def _read(
     process: Process, session: MemoryObjectSendStream[Incoming], wire: Wire, limit: int
 ) -> None:
     reader = LineReader(limit)
-    with session, suppress(*_GONE):
+    with session, suppress(*GONE):
         try:
             while True:
-                for line in reader.feed(await _stdout(process).receive(_CHUNK)):
+                for line in reader.feed(await processes.stdout(process).receive(_CHUNK)):
                     if line.strip():
                         await session.send(_parse(line))
         except LineTooLong as error:
@@ -162,15 +189,15 @@ async def _write(
     session: MemoryObjectSendStream[Incoming],
     wire: Wire,
 ) -> None:
-    with suppress(*_GONE):
+    with suppress(*GONE):
         async with messages:
             async for message in messages:
                 if _is_cancel(message):
                     continue
                 body = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await _stdin(process).send(body.encode() + b"\n")
+                await processes.stdin(process).send(body.encode() + b"\n")
                 if wire.cut_after_next:
-                    _close_pipes(process)
+                    processes.close_pipes(process)
                     break
     # the server may live on without reading; a request must not wait for it for ever
     wire.ended = True
@@ -193,54 +220,3 @@ def _is_cancel(message: SessionMessage) -> bool:
     """
     sent = message.message
     return isinstance(sent, types.JSONRPCNotification) and sent.method == "notifications/cancelled"
-
-
-def _stdin(process: Process) -> ByteSendStream:
-    assert process.stdin is not None  # noqa: S101 - for the type checker: opened with pipes
-    return process.stdin
-
-
-def _stdout(process: Process) -> ByteReceiveStream:
-    assert process.stdout is not None  # noqa: S101 - for the type checker: opened with pipes
-    return process.stdout
-
-
-def _close_pipes(process: Process) -> None:
-    """Close our ends now. anyio offers it only within `aclose`, which waits for the exit."""
-    transport = getattr(process, "_transport", None)
-    for descriptor in (0, 1):
-        pipe = transport.get_pipe_transport(descriptor) if transport is not None else None
-        if pipe is not None:
-            pipe.close()
-
-
-async def _end(process: Process) -> None:
-    with suppress(*_GONE):
-        await _stdin(process).aclose()
-    if not await _exits(process, EXIT_GRACE):
-        _signal_group(process, signal.SIGTERM)
-        await _exits(process, TERMINATE_GRACE)
-    # the server if it is still there, and whatever it left behind in its group
-    _signal_group(process, signal.SIGKILL)
-    await _exits(process, TERMINATE_GRACE)
-    _close_pipes(process)
-    transport = getattr(process, "_transport", None)
-    if transport is not None:
-        transport.close()
-
-
-async def _exits(process: Process, within: float) -> bool:
-    """Whether the process has exited after at most `within` seconds.
-
-    Not `process.wait()`: from CPython 3.11 on it also waits for the pipes, which a descendant that
-    inherited them may hold open.
-    """
-    with anyio.move_on_after(within):
-        while process.returncode is None:  # noqa: ASYNC110 - there is no event, see above
-            await anyio.sleep(_POLL)
-    return process.returncode is not None
-
-
-def _signal_group(process: Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

@@ -1,20 +1,15 @@
-"""One trial: one sequence, one model, a fresh workspace, a fresh server; loop and record.
+"""The loop of one trial: one sequence, one model; `for each turn { model.generate -> record; each
+proposal: send -> record }`.
 
-The way of a trial: `lay_out -> connect -> for each turn { model.generate -> record; each proposal:
-send -> record } -> check -> record`. It has no effect beyond its workspace and its records; which
-trials there are is decided by `run.py`.
+Above `send.py`, below `execute.py`, which has workspace, server and checks. Of several drivers each
+has a `Trial` of its own.
 """
 
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from random import Random
 
-import anyio
-import anyio.to_thread
-
-from surefoot_client import check
-from surefoot_client.connection import Connection, connect
+from surefoot_client.connection import Connection
 from surefoot_client.faults import Fault, TrialFaults
 from surefoot_client.intent import Intent, said_of
 from surefoot_client.models.model import (
@@ -25,23 +20,16 @@ from surefoot_client.models.model import (
     Proposal,
     ToolResult,
 )
-from surefoot_client.record import (
-    Checked,
-    Ended,
-    ModelCall,
-    Proposed,
-    RecordLog,
-    TrialEnded,
-    TrialStarted,
-    TurnStarted,
-)
+from surefoot_client.record import Ended, ModelCall, Proposed, TurnStarted, scope
+from surefoot_client.record_log import DriverLog, RecordLog
 from surefoot_client.send import Call, Delivery, Sender
-from surefoot_client.suite import ReferenceCall, Sequence, lay_out
-from surefoot_client.transport import ServerProcess
-from surefoot_tools.retry import Budget
+from surefoot_client.suite import ReferenceCall, Sequence
+from surefoot_tools.retry import MAX_ATTEMPTS, Budget
 
 MAX_GENERATIONS = 256
 """Model calls in one turn; a model that goes on for longer has lost its way."""
+SHARED_ATTEMPTS = 3 * MAX_ATTEMPTS
+"""Sends of a call where several drivers share a server: each meets the outages that all cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +49,20 @@ class Plan:
     """From 0; one more each time the trial was interrupted."""
     seed: str
     """Of the run; the trial's draws depend on it and on the trial, not on `rerun`."""
+    drivers: int = 1
+    """How many play it at the same time, in one workspace, against one server."""
+    driver: int | None = None
+    """Of which of them this is the part, from 0; None for the whole."""
+
+    @property
+    def parts(self) -> "list[Plan]":
+        """The part of each driver; the plan itself where there is one."""
+        if self.drivers == 1:
+            return [self]
+        return [
+            replace(self, sequence=self.sequence.for_driver(driver), driver=driver)
+            for driver in range(self.drivers)
+        ]
 
     @property
     def unit(self) -> str:
@@ -69,8 +71,18 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """Names the trial; the second part of its keys."""
+        """Names the trial."""
         return f"{self.unit}.{self.rerun}"
+
+    @property
+    def scope(self) -> str:
+        """The second part of keys."""
+        return scope(self.name, self.driver)
+
+    @property
+    def draws(self) -> str:
+        """What draws depend on."""
+        return f"{self.seed}/{scope(self.unit, self.driver)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +97,11 @@ class Setting:
 
 @dataclass(slots=True)
 class Trial:
-    """The state of a trial under way."""
+    """The state of a trial under way, or of the part of one of its drivers."""
 
     plan: Plan
     setting: Setting
+    log: RecordLog | DriverLog
     connection: Connection
     model: Model
     turn: int = 0
@@ -110,14 +123,13 @@ class Trial:
         plan = self.plan
         self.sender = Sender(
             connection=self.connection,
-            log=self.setting.log,
+            log=self.log,
             trial=plan.name,
-            faults=TrialFaults(
-                self.setting.faults, plan.sequence.id, f"{plan.seed}/{plan.unit}/faults"
-            ),
+            faults=TrialFaults(self.setting.faults, plan.sequence.id, f"{plan.draws}/faults"),
             budget=Budget(time.monotonic),
-            random=Random(f"{plan.seed}/{plan.unit}/waits"),  # noqa: S311 - jitter
+            random=Random(f"{plan.draws}/waits"),  # noqa: S311 - jitter
             on_sent=self._count_send,
+            attempts=MAX_ATTEMPTS if plan.driver is None else SHARED_ATTEMPTS,
         )
 
     def _count_send(self) -> None:
@@ -127,9 +139,7 @@ class Trial:
         """All turns, until one breaks; how the trial ends as far as the calls can tell."""
         for turn in self.plan.sequence.turns:
             self.turn, self.calls, self.generations = self.turn + 1, 0, 0
-            self.setting.log.write(
-                TurnStarted(trial=self.plan.name, turn=self.turn, prompt=turn.prompt)
-            )
+            self.log.write(TurnStarted(trial=self.plan.name, turn=self.turn, prompt=turn.prompt))
             doubt = await self._play_turn(turn.prompt)
             broken = list(self.open.values())
             for intent in broken:
@@ -162,8 +172,8 @@ class Trial:
     async def _generate(self, prompt: str | None, results: list[ToolResult]) -> Generation:
         self.generations += 1
         name, turn = self.plan.name, self.turn
-        number = f"{name}:{turn}:m{self.generations}"
-        log = self.setting.log
+        number = f"{self.plan.scope}:{turn}:m{self.generations}"
+        log = self.log
         log.write(ModelCall(trial=name, id=number, phase="started", turn=turn))
         began = time.monotonic()
         generation = await self.model.generate(prompt, results)
@@ -187,8 +197,8 @@ class Trial:
         self.calls += 1
         step = proposal.step or where.replace(":", ".")
         intent = self.open.get(step) or self._begin(step, proposal)
-        key = f"{self.setting.run}:{self.plan.name}:{where}"
-        self.setting.log.write(
+        key = f"{self.setting.run}:{self.plan.scope}:{where}"
+        self.log.write(
             Proposed(
                 trial=self.plan.name,
                 turn=self.turn,
@@ -226,24 +236,7 @@ class Trial:
     def _close(self, intent: Intent) -> None:
         del self.open[intent.step]
         self.invocations += 1
-        self.setting.log.write(intent.record(self.plan.name, self.turn))
-
-    async def check(self, workspace: Path) -> Ended:
-        """Look at the final state."""
-        ended = Ended.PASSED
-        for result in await check.run_checks(self.plan.sequence, workspace):
-            self.setting.log.write(
-                Checked(
-                    trial=self.plan.name,
-                    check=result.kind,
-                    passed=result.passed,
-                    detail=result.detail,
-                )
-            )
-            if not result.passed and ended is Ended.PASSED:
-                ended = Ended.FAILED
-                self.reason = f"check {result.kind}: {result.detail}"
-        return ended
+        self.log.write(intent.record(self.plan.name, self.turn))
 
 
 def _told(tool: str, delivery: Delivery) -> ToolResult:
@@ -252,61 +245,12 @@ def _told(tool: str, delivery: Delivery) -> ToolResult:
     return ToolResult(tool, delivery.answer.is_error, delivery.answer.text)
 
 
-async def execute(plan: Plan, setting: Setting, server: ServerProcess) -> Ended:
-    """Play one trial from an empty workspace (`server.cwd`) to its last record.
-
-    A cancelled trial ends as interrupted, on record, and the cancellation goes on.
-
-    Raises:
-        Unreachable: the server cannot be started at all.
-        FixtureError: the workspace cannot be laid out.
-    """
-    log, workspace = setting.log, server.cwd
-    log.write(
-        TrialStarted(
-            trial=plan.name,
-            sequence=plan.sequence.id,
-            model=plan.model.spec,
-            simulated=plan.model.simulated,
-            repeat=plan.repeat,
-            rerun=plan.rerun,
-            turns=len(plan.sequence.turns),
-        )
-    )
-    ended, trial = Ended.INTERRUPTED, None
-    try:
-        await anyio.to_thread.run_sync(lay_out, plan.sequence.fixture, workspace)
-        async with connect(server) as connection:
-            trial = Trial(plan, setting, connection, _model(plan, connection))
-            played = await trial.play()
-        # after the server has ended: nothing that it leaves running can change what is checked
-        if played is Ended.PASSED and plan.whole:
-            played = await trial.check(workspace)
-        ended = played
-        return ended
-    finally:
-        log.write(_last_record(plan, ended, trial))
-
-
-def _model(plan: Plan, connection: Connection) -> Model:
+def prepare(plan: Plan, setting: Setting, connection: Connection) -> Trial:
+    """A trial, or the part of one of its drivers, ready to be played."""
+    log = setting.log if plan.driver is None else DriverLog(setting.log, plan.driver)
     tools = [
         OfferedTool(tool.name, tool.description or "", tool.input_schema)
         for tool in connection.tools.values()
     ]
-    return plan.model.build(plan.sequence, tools, f"{plan.seed}/{plan.unit}")
-
-
-def _last_record(plan: Plan, ended: Ended, trial: Trial | None) -> TrialEnded:
-    if trial is None:
-        return TrialEnded(trial=plan.name, outcome=ended, turns=0, invocations=0, sends=0)
-    return TrialEnded(
-        trial=plan.name,
-        outcome=ended,
-        broke_at_turn=trial.broke_at_turn,
-        reason=trial.reason,
-        turns=trial.turn,
-        invocations=trial.invocations,
-        sends=trial.sends,
-        server=trial.connection.server_name,
-        protocol=trial.connection.protocol,
-    )
+    model = plan.model.build(plan.sequence, tools, plan.draws)
+    return Trial(plan, setting, log, connection, model)

@@ -1,10 +1,14 @@
-"""A foreign stdio MCP server, on the SDK's lowlevel `Server`: it knows neither keys nor faults.
+"""A foreign MCP server, on the SDK's lowlevel `Server`: it knows neither keys nor faults.
+
+As a script over stdio; with `--http HOST:PORT` over Streamable HTTP, which it announces on stderr.
 
 Tools: `echo`, `count` (appends a line to a file and says how many there are), `big` (a reply of
 `size` bytes), `sleep` (answers once the file `go` is there), `die` (kills itself), `fail`.
 """
 
+import json
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,11 +79,31 @@ async def call_tool(
             raise ValueError(f"Unknown tool {params.name}")
 
 
+def make() -> Server[Any]:
+    return Server("foreign", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
+
+
 async def main() -> None:
     sys.stderr.write("a foreign server starts\n")
-    server = Server("foreign", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
+    server = make()
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 
 
-anyio.run(main)
+def serve_http(address: str) -> None:
+    """Until SIGTERM."""
+    import uvicorn
+
+    host, _, port = address.partition(":")
+    listening = socket.create_server((host, int(port)))
+    url = f"http://{host}:{listening.getsockname()[1]}/mcp"
+    sys.stderr.write(json.dumps({"event": "listening", "url": url}) + "\n")
+    config = uvicorn.Config(make().streamable_http_app(), log_config=None)
+    uvicorn.Server(config).run([listening])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--http"]:
+        serve_http(sys.argv[2])
+    else:
+        anyio.run(main)

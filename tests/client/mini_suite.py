@@ -26,6 +26,7 @@ def write_suite(
     fixture: dict[str, Any] | None = None,
     rows: dict[str, Any] | None = None,
     exclude: tuple[str, ...] = (),
+    drivers: int = 1,
 ) -> Path:
     """A suite `mini` of one sequence `work`; `files` is the final state, path to text."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,8 @@ def write_suite(
         ],
         "checks": checks,
     }
-    head = {"surefoot": 1, "name": "mini", "version": "1.0.0", "sequences": ["work.yaml"]}
+    head: dict[str, Any] = {"surefoot": 1, "name": "mini", "version": "1.0.0"}
+    head |= {"sequences": ["work.yaml"]} | ({"drivers": drivers} if drivers > 1 else {})
     (folder / "suite.yaml").write_text(yaml.safe_dump(head))
     (folder / "work.yaml").write_text(yaml.safe_dump(sequence))
     return folder
@@ -109,4 +111,37 @@ def mixed(folder: Path) -> Path:
         fixture={"databases": {"app": {"file": "app.db", "sql": "CREATE TABLE n (v INTEGER)"}}},
         rows={"database": "app", "sql": "SELECT v FROM n", "equals": [[2]]},
         exclude=("app.db*",),
+    )
+
+
+def shared(folder: Path, drivers: int, rounds: int) -> Path:
+    """For our server: several drivers in one workspace, each step of which shows when done twice.
+
+    Each appends to a file of its own, and counts in a database that is common to all.
+    """
+    own, counted = "d{driver}.txt", "UPDATE n SET v = v + 1"
+    turns: list[list[Call]] = [[("write_file", {"path": own, "content": "begun\n"}, {})]]
+    for number in range(rounds):
+        append = {"path": own, "content": f"{number}\n", "mode": "append"}
+        statements = [{"sql": counted}, {"sql": f"INSERT INTO done VALUES ({{driver}}, {number})"}]
+        turns.append(
+            [
+                ("write_file", append, {"once": True}),
+                ("execute_sql", {"database": "app", "statements": statements}, {"once": True}),
+            ]
+        )
+    text = "begun\n" + "".join(f"{number}\n" for number in range(rounds))
+    sql = "CREATE TABLE n (v INTEGER); INSERT INTO n VALUES (0); CREATE TABLE done (driver, round)"
+    return write_suite(
+        folder,
+        turns,
+        files={f"d{number}.txt": text for number in range(drivers)},
+        fixture={"databases": {"app": {"file": "app.db", "sql": sql}}},
+        rows={
+            "database": "app",
+            "sql": "SELECT n.v, count(*), count(DISTINCT driver || '/' || round) FROM done, n",
+            "equals": [[drivers * rounds] * 3],
+        },
+        exclude=("app.db*",),
+        drivers=drivers,
     )

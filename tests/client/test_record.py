@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot_client.record import Record, RecordError, RecordLog, RunStarted, Sent, read
+from surefoot_client.record import Record, RecordError, RunStarted, Sent, TrialStarted, read
+from surefoot_client.record_log import RecordLog
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -66,20 +67,37 @@ def test_a_log_that_is_one_torn_line_longer_than_a_block_becomes_empty(tmp_path:
     assert path.read_bytes() == b""
 
 
+def test_records_from_before_there_were_drivers_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(
+        '{"v":1,"at":"2026-11-01T00:00:00.000Z","t":1.0,"trial":"s.m.r0.0","kind":"trial_started",'
+        '"sequence":"s","model":"m","simulated":true,"repeat":0,"rerun":0,"turns":1}\n'
+        '{"v":1,"at":"2026-11-01T00:00:00.000Z","t":2.0,"trial":"s.m.r0.0","kind":"send",'
+        '"key":"r:s.m.r0.0:1:0","attempt":1,"tool":"t","arguments":{},"fault":null,'
+        '"fault_rule":null}\n'
+    )
+    started, sent = read(path)
+    assert isinstance(started, TrialStarted)
+    assert (started.v, started.drivers, started.transport) == (1, 1, "stdio")
+    assert isinstance(sent, Sent)
+    assert (sent.driver, sent.scope) == (None, "s.m.r0.0")
+
+
 def test_a_whole_line_that_is_no_record_is_named(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     with RecordLog(path) as log:
         log.write(sent(0))
     with path.open("a") as file:
-        file.write('{"v":2,"kind":"send"}\n')
-    with pytest.raises(RecordError, match=r"records.jsonl:2: not a record of version 1: send\.v"):
+        file.write('{"v":3,"kind":"send"}\n')
+    said = r"records.jsonl:2: not a record of version 1 or 2: send\.v"
+    with pytest.raises(RecordError, match=said):
         list(read(path))
 
 
 def test_a_line_that_is_no_json_is_named_without_a_stray_colon(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_text("not json\n")
-    with pytest.raises(RecordError, match=r":1: not a record of version 1: Invalid JSON"):
+    with pytest.raises(RecordError, match=r":1: not a record of version 1 or 2: Invalid JSON"):
         list(read(path))
 
 

@@ -14,13 +14,13 @@ from surefoot_client.record import (
     Invoked,
     LostReason,
     Record,
-    RecordLog,
     RecoveredBy,
     RunStarted,
     Sent,
     TrialEnded,
     TrialStarted,
 )
+from surefoot_client.record_log import RecordLog
 from surefoot_client.report import render_markdown, render_text, summarize
 from surefoot_client.report.render import MATRIX, NOT_MEASURED
 

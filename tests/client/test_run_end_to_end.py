@@ -50,11 +50,13 @@ def one_sequence(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("transport", ["stdio", "http"])
 def test_one_sequence_passes_over_a_rough_connection_and_its_books_balance(
-    tmp_path: Path, one_sequence: Path
+    tmp_path: Path, one_sequence: Path, transport: str
 ) -> None:
     out = tmp_path / "run"
-    summary = run(out, one_sequence, "--model", "scripted", "--faults", ROUGH)
+    options = ["--model", "scripted", "--faults", ROUGH, "--transport", transport]
+    summary = run(out, one_sequence, *options)
     (model,) = summary["models"]
     assert model["trials_passed"]["count"] == 1
     assert model["calls"] >= 50
@@ -93,6 +95,19 @@ def test_over_a_rough_connection_every_trial_passes_or_ends_in_doubt(tmp_path: P
             assert accounted == model["trials_passed"]["total"]
         assert model["failed"]["count"] <= model["trials_failed"]["count"]
     balances(out)
+
+
+@pytest.mark.slow
+def test_ten_drivers_keep_one_shop_over_a_rough_connection(tmp_path: Path) -> None:
+    """What is common to all is a file, a board and a ledger: a lost or doubled line shows."""
+    out = tmp_path / "run"
+    (model,) = run(out, "shared", "--model", "scripted", "--faults", ROUGH)["models"]
+    assert model["trials_passed"]["count"] == 1
+    assert model["recovered_by_driver"]["count"] > 0
+    assert model["lost"]["closed"] > 10
+    balance = balances(out)
+    assert balance["sends"] == model["sends"]
+    assert balance["calls"] == model["calls"]
 
 
 @pytest.mark.slow

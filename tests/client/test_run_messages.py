@@ -20,13 +20,13 @@ from surefoot_client.manifest import FaultsEntry
 from surefoot_client.record import (
     Ended,
     Record,
-    RecordLog,
     RunStarted,
     Sent,
     TrialEnded,
     TrialStarted,
     TurnStarted,
 )
+from surefoot_client.record_log import RecordLog
 from surefoot_client.suite import load
 
 TRIAL = "work.scripted.r0.0"
@@ -101,7 +101,7 @@ def test_a_refused_resume_leaves_the_run_to_the_next_one(tmp_path: Path) -> None
     log = folder / "records.jsonl"
     whole = log.read_text()
     log.write_text("not json\n")
-    assert "not a record of version 1: Invalid JSON" in surefoot_run("--resume", folder).stderr
+    assert "not a record of version 1 or 2: Invalid JSON" in surefoot_run("--resume", folder).stderr
     log.write_text(whole)
     assert surefoot_run("--resume", folder).exit_code == 0
 
