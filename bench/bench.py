@@ -1,4 +1,4 @@
-"""`make bench`: what surefoot costs, beside a bare SDK server and beside the raw operation.
+"""`make bench`: what surefoot costs, beside bare servers of both SDKs and the raw operation.
 
 All arms of a row run in turn in every round (see `paired`). Absolute times are as noisy as the
 machine; quote the ratios.
@@ -11,46 +11,24 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import raw
 from flushes import Flushes, count
+from http_rows import http_rows
 from journal_pairs import journal_row
 from line_client import LineClient
-from paired import Arm, Row, measure
+from paired import COMPILED, WARM_UP, Absent, Arm, Row, measure
 from place import ARGV, CONTENT, Place
+from starts import start_rows
 from table import show
+from typescript import PACKAGES
 
-START_BOUND, ROW_BOUND = 25.0, 9.0
-"""Seconds that the row of starts, and each other row, may take: the whole is under two minutes."""
-
-
-def start_row(place: Place, rounds: int) -> Row:
-    """From the start of the process to the answer of its first `tools/list`."""
-
-    def start(make: Callable[[], LineClient], method: str | None) -> float:
-        began = perf_counter()
-        with make() as client:
-            if method is None:
-                client.exchange(b"{}\n")
-            else:
-                client.ask(method)
-            return perf_counter() - began
-
-    arms = [
-        Arm("surefoot serve", lambda: start(place.surefoot, "tools/list")),
-        Arm("bare SDK", lambda: start(place.bare, "tools/list")),
-        Arm("raw: python that echoes a line", lambda: start(place.echo, None)),
-    ]
-    # The first start of each finds its files cold; a single round has nothing to compare anyway.
-    warm_up = int(rounds > 1)
-    name = "start to first tools/list"
-    return measure(name, arms, rounds=rounds, calls=1, bound=START_BOUND, warm_up=warm_up)
+ROW_BOUND = 9.0
+"""Seconds that a row may take: the whole is under four minutes."""
 
 
 def call_rows(place: Place, rounds: int, calls: int) -> list[Row]:
@@ -60,36 +38,48 @@ def call_rows(place: Place, rounds: int, calls: int) -> list[Row]:
         noop = stack.enter_context(place.noop())
         bare = stack.enter_context(place.bare())
         echo = stack.enter_context(place.echo())
+        found = place.typescript
+        typescript = found if isinstance(found, str) else stack.enter_context(found.stdio())
         log = raw.Log(place.folder / "flushes.log")
         stack.callback(log.close)
         rows = [
-            *_safe_arms(place, ours, noop, bare, echo),
-            *_effect_arms(place, ours, bare, log),
+            (*_noop_arms(noop, bare, echo, typescript), COMPILED),
+            *((*row, WARM_UP) for row in _safe_arms(place, ours, bare)),
+            *((*row, WARM_UP) for row in _effect_arms(place, ours, bare, log)),
         ]
         return [
-            measure(name, arms, rounds=rounds, calls=calls, bound=ROW_BOUND) for name, arms in rows
+            measure(name, arms, rounds=rounds, calls=calls, bound=ROW_BOUND, warm_up=warm_up)
+            for name, arms, warm_up in rows
         ]
+
+
+def _noop_arms(
+    noop: LineClient, bare: LineClient, echo: LineClient, typescript: LineClient | str
+) -> tuple[str, list[Arm | Absent]]:
+    name = "TypeScript SDK: noop"
+    return (
+        "no-op call: the way of a call alone (noop_server.py)",
+        [
+            Arm("surefoot: noop", lambda: noop.call("noop", {})),
+            Arm("bare SDK: noop", lambda: bare.call("noop", {})),
+            Arm("raw: a line echoed by python", lambda: echo.exchange(b"{}\n")[0]),
+            Absent(name, typescript)
+            if isinstance(typescript, str)
+            else Arm(name, lambda: typescript.call("noop", {})),
+        ],
+    )
 
 
 def _safe_arms(
-    place: Place, ours: LineClient, noop: LineClient, bare: LineClient, echo: LineClient
-) -> list[tuple[str, list[Arm]]]:
+    place: Place, ours: LineClient, bare: LineClient
+) -> list[tuple[str, list[Arm | Absent]]]:
     empty, file = place.workspace / "empty", place.workspace / "kilobyte.txt"
-    bare_noop = Arm("bare SDK: noop", lambda: bare.call("noop", {}))
     return [
-        (
-            "no-op call: the way of a call alone (noop_server.py)",
-            [
-                Arm("surefoot: noop", lambda: noop.call("noop", {})),
-                bare_noop,
-                Arm("raw: a line echoed by python", lambda: echo.exchange(b"{}\n")[0]),
-            ],
-        ),
         (
             "list_directory of an empty folder: the least that `serve` offers",
             [
                 Arm("surefoot: list_directory", lambda: place.call(ours, "list_directory")),
-                bare_noop,
+                Arm("bare SDK: noop", lambda: bare.call("noop", {})),
                 Arm("raw: scandir", raw.timed(lambda: raw.scan(empty))),
             ],
         ),
@@ -106,7 +96,7 @@ def _safe_arms(
 
 def _effect_arms(
     place: Place, ours: LineClient, bare: LineClient, log: raw.Log
-) -> list[tuple[str, list[Arm]]]:
+) -> list[tuple[str, list[Arm | Absent]]]:
     target, content = place.workspace / "raw.txt", CONTENT.encode()
     naive = {"path": str(place.workspace / "bare.txt"), "content": CONTENT}
 
@@ -139,16 +129,17 @@ def _effect_arms(
     ]
 
 
-def machine(folder: Path) -> dict[str, Any]:
+def machine(place: Place) -> dict[str, Any]:
     """What the numbers depend on."""
     return {
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
-        "filesystem": _filesystem(folder),
+        "filesystem": _filesystem(place.folder),
         "python": platform.python_version(),
         "mcp": importlib.metadata.version("mcp"),
         "surefoot": importlib.metadata.version("surefoot"),
+        **({} if isinstance(place.typescript, str) else place.typescript.versions),
     }
 
 
@@ -166,12 +157,16 @@ def _filesystem(folder: Path) -> str:
     return kind
 
 
-def run(rounds: int, calls: int) -> dict[str, Any]:
+def run(rounds: int, calls: int, packages: Path = PACKAGES) -> dict[str, Any]:
     """Run everything in a temporary folder; TMPDIR chooses the disk."""
     with tempfile.TemporaryDirectory(prefix="surefoot-bench-") as name:
-        place = Place.make(Path(name))
-        about = machine(place.folder)
-        rows = [start_row(place, max(1, rounds // 3)), *call_rows(place, rounds, calls)]
+        place = Place.make(Path(name), packages)
+        about = machine(place)
+        rows = [
+            *start_rows(place, max(1, rounds // 3)),
+            *call_rows(place, rounds, calls),
+            *http_rows(place, rounds, calls, ROW_BOUND),
+        ]
         pairs = max(1, calls // 8)
         journal = journal_row(place.folder, rounds=rounds, pairs=pairs, bound=ROW_BOUND)
         flushes = count(place)
@@ -197,9 +192,11 @@ def _row(row: Row) -> dict[str, Any]:
                 "median_us": round(each.median * 1e6, 1),
                 "minimum_us": round(each.minimum * 1e6, 1),
                 "ratio": round(each.ratio, 3),
+                "spread": [round(bound, 3) for bound in each.spread],
             }
             for each in row.timings
         ],
+        "absent": [asdict(each) for each in row.absent],
     }
 
 
@@ -223,9 +220,15 @@ def main() -> None:
     parser.add_argument(
         "--calls", type=_positive, default=20, help="of each arm in each round; default %(default)s"
     )
+    parser.add_argument(
+        "--node-modules",
+        type=Path,
+        default=PACKAGES,
+        help="where the TypeScript SDK is; default: where the tests have it",
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args()
-    found = run(options.rounds, options.calls)
+    found = run(options.rounds, options.calls, options.node_modules)
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if options.json else show(found))
 
 

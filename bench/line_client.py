@@ -5,7 +5,6 @@ byte written to the last byte read; encoding, parsing and checking happen outsid
 """
 
 import itertools
-import json
 import os
 import select
 import subprocess
@@ -14,20 +13,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-ANSWER_BOUND = 30.0
-"""Seconds that a server may take to answer; start included."""
-EXIT_BOUND = 10.0
-"""Seconds that a server may take to exit after its stdin closed; then it is killed."""
-ENVELOPE = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
-}
-"""`_meta` of every request of the 2026-07-28 era."""
-
-
-class Refused(Exception):
-    """A server did not do what the bench asked; its numbers would mean nothing."""
+from messages import ANSWER_BOUND, EXIT_BOUND, Refused, check, request, shown
 
 
 class LineClient:
@@ -108,13 +94,9 @@ class LineClient:
             Refused: the answer is an error, or none of this request.
         """
         request_id = next(self._ids)
-        params["_meta"] = {**ENVELOPE, **(about or {})}
-        request = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
-        elapsed, line = self.exchange(json.dumps(request).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        result = answer.get("result")
-        if answer.get("id") != request_id or result is None or result.get("isError"):
-            raise Refused(f"{method}: {line[:400].decode(errors='replace')}")
+        elapsed, line = self.exchange(request(request_id, method, params, about) + b"\n")
+        if check(line) != request_id:
+            raise Refused(f"{method}: {shown(line)}")
         return elapsed
 
     def call(

@@ -1,17 +1,23 @@
-"""Surefoot's own App, executor, journal and stdio over one tool that does nothing.
+"""Surefoot's own App, executor, journal and transports over one tool that does nothing.
 
 `surefoot serve` offers no tool that does nothing; with this one what a call costs is the way of the
-call alone. Usage: `noop_server.py ROOT`, with the state directory in `SUREFOOT_HOME`.
+call alone. Usage: `noop_server.py ROOT [--http [TOKEN]]`, with the state directory in
+`SUREFOOT_HOME`; over HTTP it says on stderr where it listens, and with a token asks for it.
 """
 
+import json
 import os
 import sys
+from hashlib import sha256
+from hmac import compare_digest
 from pathlib import Path
 from typing import ClassVar
 
 import anyio
+from mcp.server.auth.provider import AccessToken
 
 from surefoot_server import log
+from surefoot_server.access import Access
 from surefoot_server.app import App
 from surefoot_server.config import Config
 from surefoot_server.stdio import divert, stdio
@@ -65,7 +71,45 @@ async def _serve(app: App) -> None:
         await app.server.run(reading, writing, app.server.create_initialization_options())
 
 
+class _Granted(AccessToken):
+    """What a token says."""
+
+    access: Access
+
+
+class _OneToken:
+    """Knows one token, by its hash."""
+
+    def __init__(self, token: str) -> None:
+        self._digest = sha256(token.encode()).digest()
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """See the SDK's `TokenVerifier`."""
+        if not compare_digest(sha256(token.encode()).digest(), self._digest):
+            return None
+        return _Granted(token=token, client_id="bench", scopes=[], access=Access("token:bench"))
+
+
+def _serve_http(app: App, token: str | None) -> None:
+    from surefoot_server.http.address import Address
+    from surefoot_server.http.serving import Authority, HttpApp, serve
+
+    bound, listening = Address("127.0.0.1", 0).bind()
+
+    def announce() -> None:
+        sys.stderr.write(json.dumps({"event": "listening", "url": bound.url}) + "\n")
+
+    authority = None if token is None else Authority(_OneToken(token))
+    web = HttpApp(app.server, app.door, bound.security(), authority)
+    anyio.run(serve, web, app.door, [listening], announce)
+
+
 if __name__ == "__main__":
     log.configure()
+    folder, *options = sys.argv[1:]
     state = Path(os.environ["SUREFOOT_HOME"])
-    anyio.run(_serve, NoopApp(Config(roots=(Path(sys.argv[1]),), state=state)))
+    served = NoopApp(Config(roots=(Path(folder),), state=state))
+    if options:
+        _serve_http(served, options[1] if len(options) > 1 else None)
+    else:
+        anyio.run(_serve, served)

@@ -7,11 +7,13 @@ ratio of two arms is the median over rounds of time A / time B in the same round
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 
 WARM_UP = 3
 """Calls of each arm before the first round; thrown away."""
+COMPILED = 100
+"""As many where a call is short and an engine that compiles what it often runs is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,15 @@ class Arm:
     name: str
     once: Callable[[], float]
     """Does it once; returns its seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A way that this machine cannot do it."""
+
+    name: str
+    why: str
+    """And how to change that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,8 @@ class Timing:
     """Of all calls."""
     ratio: float
     """Median over the rounds of the first arm's time by this arm's; 1 for the first arm."""
+    spread: tuple[float, float]
+    """Lower and upper quartile of what `ratio` is the median of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +58,13 @@ class Row:
     """The first is the one that the others' ratios are of."""
     rounds: int
     """How many there was time for; at least 1."""
+    absent: list[Absent]
+    """What was not compared."""
 
 
 def measure(
     name: str,
-    arms: Sequence[Arm],
+    given: Sequence[Arm | Absent],
     *,
     rounds: int,
     calls: int,
@@ -62,12 +77,13 @@ def measure(
 
     Args:
         name: Of the row.
-        arms: The first is the one that the others are compared with.
+        given: The arms; the first is the one that the others are compared with.
         rounds: How many at most.
         calls: Of each arm in each round.
         bound: Seconds after which no other round begins.
         warm_up: Calls of each arm before the first round.
     """
+    arms = [arm for arm in given if isinstance(arm, Arm)]
     for arm in arms:
         for _ in range(warm_up):
             arm.once()
@@ -86,16 +102,14 @@ def measure(
                 fastest[index] = min(fastest[index], *times)
     finally:
         gc.enable()
-    return Row(
-        name,
-        [
-            Timing(
-                arm.name,
-                median(times),
-                least,
-                median(ours / theirs for ours, theirs in zip(by_round[0], times, strict=True)),
-            )
-            for arm, times, least in zip(arms, by_round, fastest, strict=True)
-        ],
-        len(by_round[0]),
-    )
+    timings = [
+        _timing(arm, by_round[0], times, least)
+        for arm, times, least in zip(arms, by_round, fastest, strict=True)
+    ]
+    return Row(name, timings, len(by_round[0]), [arm for arm in given if isinstance(arm, Absent)])
+
+
+def _timing(arm: Arm, first: Sequence[float], times: Sequence[float], least: float) -> Timing:
+    ratios = [ours / theirs for ours, theirs in zip(first, times, strict=True)]
+    lower, middle, upper = quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3
+    return Timing(arm.name, median(times), least, middle, (lower, upper))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from http_client import HttpClient
 from line_client import LineClient
+from typescript import PACKAGES, TypeScript
 
 from surefoot_tools import meta
 
@@ -19,24 +21,36 @@ ARGV = ["true"]
 HERE = Path(__file__).parent
 
 
+def _python(script: str) -> list[str]:
+    """The command line of a script of this folder."""
+    return [sys.executable, "-P", str(HERE / script)]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the bench works."""
 
     folder: Path
     workspace: Path
+    typescript: TypeScript | str
+    """The other SDK, or why there is none, and how to get it."""
     keys: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @classmethod
-    def make(cls, folder: Path) -> "Place":
-        """Lay it out: an empty folder, a file of 1 KiB, a database."""
+    def make(cls, folder: Path, packages: Path = PACKAGES) -> "Place":
+        """Lay it out: an empty folder, a file of 1 KiB, a database.
+
+        Args:
+            folder: Where; empty.
+            packages: A `node_modules` with the TypeScript SDK.
+        """
         workspace = folder / "workspace"
         (workspace / "empty").mkdir(parents=True)
         (workspace / "kilobyte.txt").write_text(CONTENT)
         database = apsw.Connection(str(workspace / "app.db"))
         database.execute("CREATE TABLE counter (n INTEGER)")
         database.close()
-        return cls(folder, workspace)
+        return cls(folder, workspace, TypeScript.find(packages, folder / "typescript"))
 
     def command(self) -> list[str]:
         """The command line of `surefoot serve`."""
@@ -57,13 +71,35 @@ class Place:
 
     def noop(self) -> LineClient:
         """Our way of a call over a tool that does nothing."""
-        script = [sys.executable, "-P", str(HERE / "noop_server.py"), str(self.workspace)]
-        return LineClient(script, self.environment("state-noop"))
+        command = [*_python("noop_server.py"), str(self.workspace)]
+        return LineClient(command, self.environment("state-noop"))
 
     def bare(self) -> LineClient:
         """The SDK's server with naive tools."""
-        script = [sys.executable, "-P", str(HERE / "bare_server.py")]
-        return LineClient(script, self.environment("state-unused"))
+        return LineClient(_python("bare_server.py"), self.environment("state-unused"))
+
+    def surefoot_http(self) -> HttpClient:
+        """`surefoot serve --http`."""
+        command = [*self.command(), "--http", "127.0.0.1:0"]
+        return HttpClient(command, self.environment("state"))
+
+    def noop_http(self, callers: int, token: str | None = None) -> HttpClient:
+        """As `noop`, over HTTP; with a token it is asked for and given."""
+        given = [] if token is None else [token]
+        command = [*_python("noop_server.py"), str(self.workspace), "--http", *given]
+        # A state directory each: they run at the same time.
+        environment = self.environment("-".join(["state-noop-http", *given]))
+        return HttpClient(command, environment, callers=callers, token=token)
+
+    def bare_http(self, callers: int = 1) -> HttpClient:
+        """The SDK's server with naive tools, over HTTP."""
+        command = [*_python("bare_server.py"), "--http"]
+        return HttpClient(command, self.environment("state-unused"), callers=callers)
+
+    def floor_http(self, callers: int = 1) -> HttpClient:
+        """An HTTP server in Python that is next to nothing."""
+        command = _python("http_floor.py")
+        return HttpClient(command, self.environment("state-unused"), callers=callers)
 
     def echo(self) -> LineClient:
         """A Python process that sends each line back."""

@@ -10,12 +10,14 @@ def show(found: dict[str, Any]) -> str:
     lines = [
         ", ".join(f"{name} {value}" for name, value in found["machine"].items()),
         f"{found['calls']} calls of each arm in a round; a start is one call. Arms interleaved.",
-        "Absolute times are noisy: quote the ratios (median of the ratios of each round).",
+        "Absolute times are noisy: quote the ratios (median of the ratios of each round, and",
+        "the lower and upper quartile of these).",
         "",
         f"{'':{WIDTH}}{'median':>11}{'minimum':>11}   surefoot / this",
     ]
     for row in found["rows"]:
         lines += [_head(row), *(_arm(arm, first=arm is row["arms"][0]) for arm in row["arms"])]
+        lines += [f"  {each['name']:{WIDTH - 2}} {each['why']}" for each in row["absent"]]
     return "\n".join([*lines, "", *_journal(found["journal"]), "", *_flushes(found)]) + "\n"
 
 
@@ -24,7 +26,8 @@ def _head(row: dict[str, Any]) -> str:
 
 
 def _arm(arm: dict[str, Any], *, first: bool) -> str:
-    ratio = "" if first else f"{arm['ratio']:>12.2f}"
+    lower, upper = arm["spread"]
+    ratio = "" if first else f"{arm['ratio']:>12.2f}  ({lower:.2f} to {upper:.2f})"
     times = f"{_time(arm['median_us']):>11}{_time(arm['minimum_us']):>11}"
     return f"  {arm['name']:{WIDTH - 2}}{times}{ratio}".rstrip()
 

@@ -19,7 +19,7 @@ BOUND = 180.0
 
 
 @pytest.mark.slow
-def test_the_smallest_bench_prints_every_row_beside_bare_server_and_raw_operation() -> None:
+def test_the_smallest_bench_prints_every_row_beside_bare_servers_and_raw_operation() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCH), "--rounds", "1", "--calls", "1", "--json"],
         capture_output=True,
@@ -29,20 +29,55 @@ def test_the_smallest_bench_prints_every_row_beside_bare_server_and_raw_operatio
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert {"cores", "python", "mcp", "filesystem"} <= found["machine"].keys()
-    names = [row["name"].split()[0] for row in found["rows"]]
-    assert names == ["start", "no-op", "list_directory", "read_file", "write_file", "run_command"]
+    assert [row["name"].split(":")[0] for row in found["rows"]] == [
+        "start to first tools/list, over stdio",
+        "start to first tools/list, over HTTP",
+        "no-op call",
+        "list_directory of an empty folder",
+        "read_file of 1 KiB",
+        "write_file of 1 KiB, keyed",
+        'run_command ["true"], keyed',
+        "no-op call over HTTP, 1 caller",
+        "no-op call over HTTP, 16 callers at once",
+    ]
     for row in found["rows"]:
         kinds = [arm["name"].split()[0].rstrip(":") for arm in row["arms"]]
         assert kinds[:3] == ["surefoot", "bare", "raw"], row["name"]
+        if row["name"].startswith(("start", "no-op")):
+            compared = "TypeScript" in kinds
+            missing = [each["why"] for each in row["absent"]]
+            assert compared == (not missing), row["name"]
+            assert all("make foreign" in why for why in missing)
     for row in [*found["rows"], found["journal"]]:
         for arm in row["arms"]:
             assert 0 < arm["minimum_us"] <= arm["median_us"], arm
-            assert arm["ratio"] > 0, arm
+            lower, upper = arm["spread"]
+            assert 0 < lower <= arm["ratio"] <= upper, arm
     flushes = found["flushes_per_call"]
     if not isinstance(flushes, str):
         # Intent and outcome; without these two the row would compare something else.
         assert flushes["write_file"]["journal"] == 2
         assert flushes["run_command"]["journal"] == 2
+
+
+def test_a_missing_typescript_sdk_is_told_with_the_command_that_installs_it(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from typescript import TypeScript;"
+        "print(TypeScript.find(Path('kit/node_modules'), Path('nowhere')))"
+    )
+    environment = {"PYTHONPATH": str(FOLDER), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "not installed: make foreign\n"
 
 
 def test_a_count_below_one_is_refused_before_anything_runs() -> None:
