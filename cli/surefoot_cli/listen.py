@@ -1,10 +1,12 @@
 """The options of `surefoot serve` that say where it listens, and who may call."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -12,10 +14,17 @@ import click
 
 if TYPE_CHECKING:
     from surefoot_server.app import App
+    from surefoot_server.executor import Executor
     from surefoot_server.http.address import Address
     from surefoot_server.http.serving import Authority
+    from surefoot_server.journal.records import Journal
 
 _OPTIONS = [
+    click.option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Answer /healthz, /readyz and /metrics here, beside either transport.",
+    ),
     click.option(
         "--http",
         "address",
@@ -65,6 +74,7 @@ def http_options(command: Callable[..., Any]) -> Callable[..., Any]:
 class HttpChoice:
     """What the options say; fields as they are named there."""
 
+    metrics: str | None
     address: str | None
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
@@ -88,13 +98,9 @@ class HttpChoice:
             UsageError: an option is not what it should be.
             ClickException: the address cannot be listened on.
         """
-        from surefoot_server.http.address import parse_address
         from surefoot_server.http.serving import HttpApp, serve
 
-        try:
-            address = parse_address(self.address or "")
-        except ValueError as e:
-            raise click.BadParameter(str(e), param_hint="--http") from e
+        address = _parsed(self.address or "", "--http")
         authority = self._authority()
         if authority is None and not address.is_loopback:
             raise click.UsageError(
@@ -102,16 +108,41 @@ class HttpChoice:
                 " (`surefoot token add` makes one) or --oauth-issuer, or listen on 127.0.0.1"
             )
         self._check_hosts(address)
-        try:
-            bound, listening = address.bind()
-        except OSError as e:
-            raise Unreachable(f"cannot listen on {address.authority}: {e.strerror}") from e
+        bound, listening = _bound(address)
         web = HttpApp(app.server, app.door, bound.security(self.hosts, self.origins), authority)
+
+        self.observe(app, lambda: web.exchanges.ending)
 
         def announce() -> None:
             click.echo(json.dumps({"event": "listening", "url": bound.url}), err=True)
 
         anyio.run(serve, web, app.door, [listening], announce)
+
+    def observe(self, app: "App", ending: Callable[[], bool] = lambda: False) -> None:
+        """Have the second port served beside an app, if the options name one.
+
+        Args:
+            app: To be asked about.
+            ending: Whether it takes nothing more.
+
+        Raises:
+            UsageError: the address is none.
+            ClickException: it cannot be listened on, or a package is missing.
+        """
+        if self.metrics is None:
+            return
+        if importlib.util.find_spec("prometheus_client") is None:
+            raise Unreachable("--metrics needs a package: pip install 'surefoot[metrics]'")
+        from surefoot_server.observe.serving import Observation, serve_observation
+
+        address, listening = _bound(_parsed(self.metrics, "--metrics"))
+
+        async def beside(journal: "Journal", executor: "Executor") -> None:
+            names = executor.registry.names()
+            observation = Observation(journal, names, app.server.version or "", ending=ending)
+            await serve_observation(observation, address, listening, hosts=self.hosts)
+
+        app.beside = beside
 
     def _authority(self) -> "Authority | None":
         if self.tokens is None and self.issuer is None:
@@ -125,6 +156,22 @@ class HttpChoice:
                 f"{address.host} is every address of this machine: name with --allow-host by which"
                 " HOST:PORT it will be spoken to"
             )
+
+
+def _parsed(text: str, option: str) -> "Address":
+    from surefoot_server.http.address import parse_address
+
+    try:
+        return parse_address(text)
+    except ValueError as e:
+        raise click.BadParameter(str(e), param_hint=option) from e
+
+
+def _bound(address: "Address") -> "tuple[Address, socket]":
+    try:
+        return address.bind()
+    except OSError as e:
+        raise Unreachable(f"cannot listen on {address.authority}: {e.strerror}") from e
 
 
 class Unreachable(click.ClickException):

@@ -136,6 +136,7 @@ def command(
     if listen.address is not None:
         listen.serve(app)
     else:
+        listen.observe(app)
         anyio.run(_serve, app)
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from surefoot_server import digest
 from surefoot_server.journal.opening import open_reader
 from surefoot_server.journal.records import Reader, Row
+from surefoot_server.journal.rows import storable
 from surefoot_server.journal.states import Delivery, Disposition, State
 
 
@@ -116,19 +117,24 @@ class Report(BaseModel):
     recent: list[Failure]
 
 
-async def report(journal: Reader, *, since: float, tool: str | None, limit: int) -> Report:
+async def report(
+    journal: Reader, *, since: float, tool: str | None, limit: int, principal: str | None = None
+) -> Report:
     """Derive the accounts from the journal.
 
     Args:
         journal: Where everything is recorded.
         since: Seconds since the epoch.
         tool: Only this one, or None for all.
+        principal: Only what this one asked for, or None for all.
         limit: Recent failures at most.
 
     Raises:
         JournalUnavailable: the journal cannot be read.
     """
-    scope = {"since": since, "tool": tool}
+    # As the journal stores it, or a name with a NUL would find nothing of its own.
+    whose = None if principal is None else storable(principal)
+    scope = {"since": since, "tool": tool, "principal": whose}
     totals = Totals()
     for row in await journal.query("count_receipts", scope):
         disposition = Disposition(row["disposition"])

@@ -4,16 +4,18 @@ The modules with MCP types are this one and the two other doors (`extension`, `w
 share: `door`, `incoming` before it and `outgoing` behind it, `exchange` beside it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import mcp_types as types
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
+from surefoot_server import telemetry
 from surefoot_server.access import EVERYTHING
 from surefoot_server.call import StoreArguments
 from surefoot_server.config import Config
@@ -23,6 +25,7 @@ from surefoot_server.failure_report import FailureReport
 from surefoot_server.faults import Faults
 from surefoot_server.incoming import RequestContext
 from surefoot_server.journal.opening import open_journal
+from surefoot_server.journal.records import Journal
 from surefoot_server.outgoing import describe, to_result
 from surefoot_server.policy import Policy
 from surefoot_tools.database import database_tools
@@ -33,6 +36,8 @@ from surefoot_tools.files.roots import Roots
 from surefoot_tools.registry import AnyTool, Registry
 from surefoot_tools.shell import shell_tools
 
+Beside = Callable[[Journal, Executor], Coroutine[Any, Any, None]]
+"""Runs until it is cancelled."""
 LIST_TTL_MS = 3_600_000
 """The list of tools does not change while a server lives."""
 
@@ -66,9 +71,14 @@ class App:
             get_tool_input_schema=self._input_schema,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
-        # In the place of the SDK's span for OpenTelemetry, whose cost every call would pay and
-        # which goes nowhere: surefoot sets up no tracer.
+        self.telemetry = telemetry.setup(config.environment)
+        """Spans for OpenTelemetry, if the environment asks for them."""
+        self.beside: Beside | None = None
+        """What runs beside the server, as long as its journal is open."""
+        # In the place of the SDK's own span, whose cost every call would pay unasked.
         self.server.middleware[:] = [self.door.account_for_malformed]
+        if self.telemetry is not None:
+            self.server.middleware.insert(0, self.telemetry)
 
     @asynccontextmanager
     async def _lifespan(self, _server: Server[Any]) -> AsyncGenerator[None]:
@@ -88,7 +98,13 @@ class App:
                 )
             )
             self.door.open(executor)
-            yield
+            if self.telemetry is not None:
+                stack.push_async_callback(anyio.to_thread.run_sync, self.telemetry.close)
+            async with anyio.create_task_group() as tasks:
+                if self.beside is not None:
+                    tasks.start_soon(self.beside, journal, executor)
+                yield
+                tasks.cancel_scope.cancel()
 
     async def _list_tools(
         self, context: RequestContext, _params: types.PaginatedRequestParams | None

@@ -9,7 +9,7 @@ from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from surefoot_server.call import Answer, KeyMalformed
+from surefoot_server.call import Answer, KeyMalformed, Request
 from surefoot_server.exchange import EXCHANGE, Exchange
 from surefoot_server.executor import Executor
 from surefoot_server.incoming import (
@@ -87,11 +87,16 @@ class Door:
                 key=key,
                 deadline=deadline,
             )
-            answer = LEFT
-            with exchange.waiting():
-                answer = await self.executor.execute(request)
+            answer = await self._execute(exchange, request)
         exchange.answer(context.request_id, answer.receipt_id)
         return answer
+
+    async def _execute(self, exchange: Exchange, request: Request) -> Answer:
+        if not exchange.alone:
+            return await self.executor.execute(request)
+        with exchange.waiting():
+            return await self.executor.execute(request)
+        return LEFT
 
     async def account_for_malformed(
         self, ctx: RequestContext, call_next: CallNext

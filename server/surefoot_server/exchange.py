@@ -52,7 +52,9 @@ class Exchange:
         """Whether a request has come this far and has its receipt."""
         self.over: Callable[[], None] = lambda: None
         """Told when every answer is fully written, or never will be."""
-        self._scopes: set[anyio.CancelScope] | None = set() if alone else None
+        self.alone = alone
+        """Whether its requests go when it is lost."""
+        self._scopes: set[anyio.CancelScope] = set()
         self._awaiting: dict[types.RequestId, str] = {}
         self._running: set[types.RequestId] = set()
         self._given_up: set[types.RequestId] = set()
@@ -64,9 +66,6 @@ class Exchange:
         The SDK does not cancel in every mode: not for a JSON response, nor in the 2025 versions.
         """
         with anyio.CancelScope() as scope:
-            if self._scopes is None:
-                yield scope
-                return
             self._scopes.add(scope)
             if self.connection.lost:
                 scope.cancel()
@@ -126,7 +125,7 @@ class Exchange:
             self._deliver(receipt_id, Delivery.LOST)
         self._awaiting.clear()
         self.over()
-        for scope in list(self._scopes or ()):
+        for scope in list(self._scopes):
             scope.cancel()
 
     async def refuse(self, message: str) -> None:

@@ -11,7 +11,7 @@ from random import Random
 
 import anyio
 
-from surefoot_server import log
+from surefoot_server import log, spans
 from surefoot_server.aftermath import Aftermath, repeatable
 from surefoot_server.answers import with_repeat_hint
 from surefoot_server.call import Answer, answer_mac
@@ -338,6 +338,12 @@ class Execution:
     async def _attempt(
         self, work: Work, evidence: Evidence, circuit: Circuit
     ) -> tuple[Outcome, str]:
+        with spans.attempt(work.tool.name, work.call.call_id, work.number) as tell:
+            outcome, text = await self._ended(work, evidence, circuit)
+            tell(outcome.error)
+            return outcome, text
+
+    async def _ended(self, work: Work, evidence: Evidence, circuit: Circuit) -> tuple[Outcome, str]:
         try:
             with circuit.attempt():
                 running = work.tool.run(work.arguments, evidence, work.context)

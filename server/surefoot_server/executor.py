@@ -138,11 +138,13 @@ class Executor:
     async def execute(self, request: Request) -> Answer:
         """Answer one request, with a receipt as long as the journal can be written."""
         try:
-            tool = self._offers.to(request.access).get(request.tool)
+            offer = self._offers.to(request.access)
         except ValueError as e:
             return await self._reception.refuse(request, Disposition.DENIED, foreign_roots(str(e)))
+        tool = offer.get(request.tool)
         if tool is None:
-            error = unknown_tool(request.tool, self.registry.names())
+            names = [each.name for each in offer if request.access.refusal(each) is None]
+            error = unknown_tool(request.tool, names)
             return await self._reception.refuse(request, Disposition.INVALID, error)
         given, repeated = without_repeat(tool, request.arguments)
         try:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from surefoot_server import accounting
+from surefoot_server.access import LOCAL
 from surefoot_server.accounting import CodeTotals, Failure, ToolTotals, Totals
 from surefoot_server.journal.records import Journal, JournalUnavailable
 from surefoot_tools.errors import Code, ToolError
@@ -71,7 +72,7 @@ class FailureReport(Tool[FailureReportArguments, FailureReportResult]):
     name: ClassVar[str] = "failure_report"
     title: ClassVar[str] = "Report failures"
     description: ClassVar[str] = (
-        "Show what this server was asked, what failed and why, and what became of it: counts by"
+        "Show what you asked of this server, what failed and why, and what became of it: counts by"
         " tool and by error code, and the recent failures."
     )
     group: ClassVar[Group] = Group.ACCOUNTING
@@ -86,7 +87,7 @@ class FailureReport(Tool[FailureReportArguments, FailureReportResult]):
     async def run(
         self, arguments: FailureReportArguments, evidence: Evidence, context: Context
     ) -> FailureReportResult:
-        """Derive the accounts."""
+        """Derive the accounts: a caller's own, or all for the one who started the server."""
         span = seconds(arguments.since)
         if span is None:
             raise ToolError(
@@ -99,6 +100,7 @@ class FailureReport(Tool[FailureReportArguments, FailureReportResult]):
                 since=time.time() - span,
                 tool=arguments.tool,
                 limit=arguments.limit,
+                principal=None if context.principal == LOCAL else context.principal,
             )
         except JournalUnavailable as e:
             raise ToolError(Code.UNAVAILABLE, str(e)) from e

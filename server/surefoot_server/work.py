@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
+from urllib.parse import quote
 
 import anyio
 
@@ -33,7 +34,8 @@ class Unsettled(JournalUnavailable):
 
 def effect_key(principal: str, key: str | None, call_id: str) -> str:
     """What names a call in the books of its target: its key, or its id where it has none."""
-    return call_id if key is None else f"{principal}/{key}"
+    # Quoted, or two principals with a '/' could meet under one name.
+    return call_id if key is None else f"{quote(principal, safe='')}/{key}"
 
 
 def _before(deadline: float) -> float:
@@ -67,6 +69,7 @@ class Work:
             effect_key=effect_key(call.principal, call.key, call.call_id),
             deadline=_before(self.request.deadline),
             report=self.request.report,
+            principal=call.principal,
         )
 
     @property

@@ -3,7 +3,7 @@
 import json
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -176,11 +176,16 @@ async def a_web(place: Place, authority: Authority | None = None) -> AsyncGenera
 
 
 @asynccontextmanager
-async def web_process(place: Place, *options: str, port: int = 0) -> AsyncGenerator[Web]:
+async def web_process(
+    place: Place, *options: str, port: int = 0, environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[Web]:
     """A server process; killed at the end if it still runs."""
     command: Sequence[str] = place.command("--http", f"127.0.0.1:{port}", *options)
     process = await anyio.open_process(
-        command, env=place.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command,
+        env={**place.environment(), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
     try:

@@ -89,6 +89,9 @@ class Context:
     """Names the intent in the target's own books (the inbox row of a database)."""
     deadline: float
     """When the caller stops waiting; `math.inf` for never."""
+    principal: str = "local"
+    """Who asks: a tool that tells of calls tells of this principal's alone. `local` is the one who
+    started the server, and may see all."""
     report: Report = report_nothing
     held: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What `prepare` enters here (a lock on a path) is held until the outcome is recorded."""

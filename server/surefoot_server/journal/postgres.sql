@@ -119,3 +119,17 @@ DELETE FROM instance WHERE ended_at < :before
   AND NOT EXISTS (SELECT 1 FROM event WHERE event.instance = instance.instance)
   AND NOT EXISTS (SELECT 1 FROM call WHERE split_part(call.owner, '/', 1) = instance.instance)
 RETURNING instance;
+
+-- name: written_by
+-- What one server process wrote after one of its own events, a row for each attempt and receipt named there.
+SELECT e.seq, e.kind, j.key AS name, a.state, a.number, a.begun_at, a.ended_at, c.tool AS call_tool,
+  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery
+FROM event e
+LEFT JOIN LATERAL json_each(
+  CAST(CASE WHEN e.kind IN ('start', 'take over', 'expire', 'forget', 'carry') THEN '{}' ELSE e.rows END AS json)) j
+  ON true
+LEFT JOIN attempt a ON j.key LIKE 'attempt/%' AND a.call_id = substr(j.key, 9, 32)
+  AND a.number = CASE WHEN j.key LIKE 'attempt/%' THEN CAST(substr(j.key, 42) AS INTEGER) END
+LEFT JOIN call c ON c.call_id = a.call_id
+LEFT JOIN receipt r ON j.key LIKE 'receipt/%' AND r.receipt_id = substr(j.key, 9)
+WHERE e.instance = :instance AND e.seq > :after AND e.seq <= :upto ORDER BY e.seq;

@@ -245,9 +245,10 @@ SELECT * FROM call ORDER BY begun_at, call_id;
 SELECT * FROM attempt ORDER BY call_id, number;
 
 -- name: count_receipts
--- Receipts by disposition since a time, for one tool or for all.
+-- Receipts by disposition since a time, of one tool and principal or of all.
 SELECT disposition, count(*) AS n FROM receipt
-WHERE received_at >= :since AND (:tool IS NULL OR tool = :tool) GROUP BY disposition;
+WHERE received_at >= :since AND (:tool IS NULL OR tool = :tool)
+  AND (:principal IS NULL OR principal = :principal) GROUP BY disposition;
 
 -- name: count_calls
 -- Calls by tool, principal, client (of the request that began it), state and that of the first attempt.
@@ -255,24 +256,43 @@ SELECT c.tool, c.principal, c.state, a.state AS first_attempt,
   (SELECT r.client FROM receipt r WHERE r.call_id = c.call_id
    ORDER BY r.received_at, r.receipt_id LIMIT 1) AS client, count(*) AS n
 FROM call c JOIN attempt a ON a.call_id = c.call_id AND a.number = 1
-WHERE c.begun_at >= :since AND (:tool IS NULL OR c.tool = :tool) GROUP BY 1, 2, 3, 4, 5;
+WHERE c.begun_at >= :since AND (:tool IS NULL OR c.tool = :tool)
+  AND (:principal IS NULL OR c.principal = :principal) GROUP BY 1, 2, 3, 4, 5;
 
 -- name: count_errors
 -- Failed and refused requests by code and origin. A call that failed is counted by its own error, once.
 SELECT json_extract(error, '$.code') AS code, json_extract(error, '$.origin') AS origin, count(*) AS n FROM (
-  SELECT tool, error, begun_at AS at FROM call WHERE error IS NOT NULL
+  SELECT tool, principal, error, begun_at AS at FROM call WHERE error IS NOT NULL
   UNION ALL
-  SELECT tool, error, received_at FROM receipt WHERE disposition IN ('conflict', 'denied', 'invalid')
-) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool) GROUP BY 1, 2 ORDER BY n DESC, 1, 2;
+  SELECT tool, principal, error, received_at FROM receipt WHERE disposition IN ('conflict', 'denied', 'invalid')
+) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool)
+  AND (:principal IS NULL OR principal = :principal) GROUP BY 1, 2 ORDER BY n DESC, 1, 2;
 
 -- name: recent_failures
 -- The newest failures and refusals.
 SELECT at, tool, call_id, key, kind, error FROM (
-  SELECT begun_at AS at, tool, call_id, key, state AS kind, error FROM call WHERE error IS NOT NULL
+  SELECT begun_at AS at, tool, principal, call_id, key, state AS kind, error FROM call WHERE error IS NOT NULL
   UNION ALL
-  SELECT received_at, tool, NULL, key, disposition, error FROM receipt
+  SELECT received_at, tool, principal, NULL, key, disposition, error FROM receipt
   WHERE disposition IN ('conflict', 'denied', 'invalid')
-) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool) ORDER BY at DESC LIMIT :limit;
+) AS failures WHERE at >= :since AND (:tool IS NULL OR tool = :tool)
+  AND (:principal IS NULL OR principal = :principal) ORDER BY at DESC LIMIT :limit;
+
+-- name: written_by
+-- What one server process wrote after one of its own events, a row for each attempt and receipt named there.
+SELECT e.seq, e.kind, j.key AS name, a.state, a.number, a.begun_at, a.ended_at, c.tool AS call_tool,
+  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery
+FROM event e
+LEFT JOIN json_each(CASE WHEN e.kind IN ('start', 'take over', 'expire', 'forget', 'carry') THEN '{}' ELSE e.rows END) j
+LEFT JOIN attempt a ON j.key LIKE 'attempt/%' AND a.call_id = substr(j.key, 9, 32)
+  AND a.number = CASE WHEN j.key LIKE 'attempt/%' THEN CAST(substr(j.key, 42) AS INTEGER) END
+LEFT JOIN call c ON c.call_id = a.call_id
+LEFT JOIN receipt r ON j.key LIKE 'receipt/%' AND r.receipt_id = substr(j.key, 9)
+WHERE e.instance = :instance AND e.seq > :after AND e.seq <= :upto ORDER BY e.seq;
+
+-- name: count_running
+-- Calls that one server process carries out now.
+SELECT count(*) AS n FROM call WHERE state = 'running' AND owner = :owner;
 
 -- name: get_setting
 -- One setting of the journal.

@@ -1,0 +1,1 @@
+"""Watching a server from outside: its health, and its numbers for Prometheus."""
