@@ -158,4 +158,43 @@ WIRE: dict[str, Requirement] = {
             "cli/test_install.py::test_doctor_finds_hosts_that_are_not_there",
         ),
     ),
+    "http.metrics": Requirement(
+        "Health, readiness and metrics are told on a second port, from this process's own events.",
+        HTTP,
+        (
+            "server/test_metrics.py::test_metrics_say_what_the_journal_says_and_name_nobody",
+            "server/test_metrics.py::test_each_attempt_and_receipt_counts_once_whenever_one_looks",
+            "server/test_metrics.py::test_probes_tell_a_journal_that_cannot_be_written_from_one_that_can",
+        ),
+    ),
+    "http.spans": Requirement(
+        "Spans join the client's trace and tell no contents; a collector away stops nothing.",
+        HTTP,
+        (
+            "server/test_telemetry.py::test_the_servers_span_joins_the_clients_trace_and_tells_no_contents",
+            "server/test_telemetry.py::test_over_http_the_trace_of_the_headers_is_joined",
+            "server/test_telemetry.py::test_a_collector_that_is_away_is_said_once_and_stops_nothing",
+        ),
+    ),
+    "run.http": Requirement(
+        "The driver sends each message once over HTTP, and its books balance through kills.",
+        "docs/reference.md",
+        (
+            "client/test_streamable_http.py::test_what_http_turns_away_is_an_answer_with_its_cause_and_is_not_sent_again",
+            "client/test_streamable_http.py::test_a_redirect_within_the_server_is_not_followed_either",
+            "client/test_streamable_http.py::test_a_token_goes_to_the_server_and_into_no_message_and_a_wrong_one_is_told",
+            "client/test_http_run.py::test_a_run_against_a_surefoot_server_that_somebody_else_started_balances_with_its_journal",
+        ),
+    ),
+    "run.drivers": Requirement(
+        "Ten drivers play in one workspace over HTTP; each effect happens once.",
+        "docs/reference.md",
+        (
+            "suites/test_shared.py::test_ten_drivers_at_the_same_time_meet_their_postconditions_and_every_check",
+            "suites/test_shared.py::test_a_step_that_one_driver_leaves_out_fails_the_checks",
+            "suites/test_shared.py::test_a_call_that_counts_once_made_twice_by_one_driver_fails_the_checks",
+            "client/test_drivers.py::test_ten_drivers_outlive_the_kills_of_their_server_and_every_effect_is_there_once",
+            "client/test_drivers.py::test_with_a_fresh_key_for_each_send_the_kills_double_effects",
+        ),
+    ),
 }
