@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
+from surefoot_cli.groups import ALL_GROUPS, groups
 from surefoot_cli.listen import HttpChoice, http_options
 from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
@@ -18,13 +19,10 @@ from surefoot_cli.span import SPAN
 from surefoot_cli.state import state_directory
 from surefoot_server import log
 from surefoot_server.config import Config, Retention
-from surefoot_tools.tool import Group
 
 if TYPE_CHECKING:
     from surefoot_server.app import App
     from surefoot_server.stdio import MessageReader
-
-ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOUNTING)
 
 
 @click.command
@@ -118,7 +116,7 @@ def command(
         grace=grace,
         retention=_retention(keep_results, keep_keys),
         read_only=read_only,
-        groups=_groups(tools),
+        groups=groups(tools),
         environment=dict(os.environ),
         ripgrep=ripgrep(),
         allow_faults=os.environ.get("SUREFOOT_ALLOW_FAULTS") == "1",
@@ -175,16 +173,6 @@ def _retention(results: float | None, keys: float | None) -> Retention:
     if results is None:
         return Retention(chosen.keys, chosen.keys)
     raise click.BadParameter("not shorter than --keep-results", param_hint="--keep-keys")
-
-
-def _groups(text: str) -> frozenset[Group]:
-    chosen = {name.strip() for name in text.split(",") if name.strip()}
-    unknown = chosen - {group.value for group in Group}
-    if unknown:
-        raise click.BadParameter(
-            f"{', '.join(sorted(unknown))}: there is {ALL_GROUPS}", param_hint="--tools"
-        )
-    return frozenset(Group(name) for name in chosen) | {Group.ACCOUNTING}
 
 
 async def _serve(app: "App") -> None:

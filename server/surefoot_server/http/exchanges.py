@@ -19,6 +19,7 @@ from surefoot_server import log
 from surefoot_server.access import EVERYTHING, Access
 from surefoot_server.door import Door
 from surefoot_server.exchange import EXCHANGE, Exchange
+from surefoot_server.http.verifier import Granted
 from surefoot_server.salvage import top_level_id
 from surefoot_server.strict import Ambiguous, read
 
@@ -239,5 +240,5 @@ def _access(scope: Scope) -> Access:
     user = scope.get("user")
     if not isinstance(user, AuthenticatedUser):
         return EVERYTHING
-    access = getattr(user.access_token, "access", None)
-    return access if isinstance(access, Access) else NOTHING
+    granted = user.access_token
+    return granted.access if isinstance(granted, Granted) else NOTHING

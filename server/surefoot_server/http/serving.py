@@ -31,6 +31,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from surefoot_server.door import Door
 from surefoot_server.http.address import PATH
 from surefoot_server.http.exchanges import LONGEST_BODY, Exchanges
+from surefoot_server.http.verifier import Verifier
 from surefoot_server.http.wire import Wire
 
 KEEP_ALIVE = 30
@@ -47,8 +48,8 @@ SESSION_IDLE = 1800.0
 class Authority:
     """How callers show who they are."""
 
-    verifier: Any
-    """The SDK's `TokenVerifier`; its tokens carry an `Access`."""
+    verifier: Verifier
+    """Its tokens are `Granted`."""
     resource: str | None = None
     """URL by which this server is known to its authorization server."""
     issuers: tuple[str, ...] = ()
