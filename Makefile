@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 READY := .venv/.ready
 
-.PHONY: setup demo test test-all torture check bench lock suites states bundle clean
+.PHONY: setup foreign demo test test-all torture check bench lock suites states bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo "make test-all  every test that this machine can run (under 40 minutes)"
 	@echo "make torture   every crash test at its full length, 15 minutes on 2 cores; prints the figures reached"
 	@echo "make check     format, lint, types, layers"
-	@echo "make bench     timings, paired with a bare SDK server and the raw operation"
+	@echo "make bench     timings, paired with bare servers of both SDKs and the raw operation"
+	@echo "make foreign   the clients and servers of others that test-all holds it against"
 	@echo "make bundle    dist/surefoot-VERSION.mcpb, which hosts install by a double click"
 	@echo "make setup     .venv alone; also there: make suites, make states, make lock, make clean"
 
@@ -23,6 +24,25 @@ $(READY): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# What others wrote and the slow tests hold us against: node 24, clients, conformance, servers.
+FOREIGN := .venv/foreign/.ready
+CLAUDE_CODE := .venv/foreign/claude-code/.ready
+
+$(FOREIGN): $(addprefix tests/foreign/,requirements.txt package.json package-lock.json .npmrc)
+	$(PYTHON) -m venv .venv/foreign
+	.venv/foreign/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/foreign/requirements.txt
+	cp $(filter-out %.txt,$^) .venv/foreign/
+	cd .venv/foreign && PATH="$$PATH:$$PWD/bin" npm ci
+	@touch $@
+
+# Large, and not for every machine: without it, its test says that it is left out.
+$(CLAUDE_CODE): $(FOREIGN) $(addprefix tests/foreign/claude-code/,package.json package-lock.json)
+	mkdir -p $(@D)
+	cp $(filter-out $<,$^) tests/foreign/.npmrc $(@D)/
+	cd $(@D) && PATH="$$PATH:$(CURDIR)/.venv/foreign/bin" npm ci && touch .ready || echo "claude-code could not be installed"
+
+foreign: $(READY) $(FOREIGN) $(CLAUDE_CODE)
 
 setup: $(READY)
 
@@ -34,7 +54,7 @@ demo: $(READY)
 test: $(READY)
 	$(PYTEST)
 
-test-all: $(READY)
+test-all: $(READY) foreign
 	TORTURE=ci $(PYTEST) -m "not live"
 
 torture: $(READY)
@@ -62,6 +82,8 @@ bundle: $(READY)
 lock: $(READY)
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate tests/foreign/requirements.in -o tests/foreign/requirements.txt
+	cd tests/foreign && npm install --package-lock-only && cp .npmrc claude-code/ && cd claude-code && npm install --package-lock-only; rm -f .npmrc
 
 clean:
 	rm -rf .venv runs dist build

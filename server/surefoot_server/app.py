@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import mcp_types as types
+from mcp.server.caching import CacheHint
 from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 
@@ -69,6 +70,7 @@ class App:
             lifespan=self._lifespan,
             on_list_tools=self._list_tools,
             get_tool_input_schema=self._input_schema,
+            cache_hints={"server/discover": CacheHint(ttl_ms=LIST_TTL_MS, scope="public")},
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         self.telemetry = telemetry.setup(config.environment)
@@ -107,8 +109,10 @@ class App:
                 tasks.cancel_scope.cancel()
 
     async def _list_tools(
-        self, context: RequestContext, _params: types.PaginatedRequestParams | None
+        self, context: RequestContext, params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
+        if params is not None and params.cursor is not None:
+            raise MCPError(types.INVALID_PARAMS, "there is one page of tools, and no cursor")
         access = self.door.exchange_of(context).access
         listed = [
             self._describe(tool)
