@@ -197,4 +197,52 @@ WIRE: dict[str, Requirement] = {
             "client/test_drivers.py::test_with_a_fresh_key_for_each_send_the_kills_double_effects",
         ),
     ),
+    "http.tokens": Requirement(
+        "Without a good token nothing is told; a revocation holds from the next request on.",
+        HTTP,
+        (
+            "server/test_principals.py::test_without_a_good_token_nothing_is_told",
+            "server/test_principals.py::test_a_revoked_token_is_refused_from_the_next_request_on_also_in_a_session",
+            "cli/test_token.py::test_a_token_is_printed_once_and_listed_without_its_text",
+            "cli/test_serve_http.py::test_beyond_loopback_nobody_is_served_without_showing_who_they_are",
+        ),
+    ),
+    "http.grants": Requirement(
+        "A token calls what it says, in the folders that it says.",
+        HTTP,
+        (
+            "server/test_principals.py::test_a_token_calls_what_it_says_and_lists_no_more",
+            "server/test_principals.py::test_a_token_of_one_folder_reaches_no_other",
+            "server/test_principals.py::test_a_token_of_a_foreign_root_is_denied_and_told_why",
+        ),
+    ),
+    "http.principals": Requirement(
+        "No answer, key or row of one principal is another's.",
+        HTTP,
+        (
+            "server/test_principals.py::test_no_answer_key_or_row_of_one_principal_is_another_s",
+            "server/test_principals.py::test_a_session_is_of_the_one_who_began_it",
+        ),
+    ),
+    "wire.conformance": Requirement(
+        "The official conformance suite passes, for both requirement sets.",
+        "README.md",
+        (
+            "foreign/test_conformance.py::test_surefoot_passes_what_asks_for_nothing_of_the_suites_own",
+            "foreign/test_conformance.py::test_the_server_stack_with_fixtures_passes_every_scored_scenario",
+        ),
+    ),
+    "wire.clients": Requirement(
+        "Clients that others wrote list and call, and read an error whole.",
+        "README.md",
+        (
+            "foreign/test_clients.py::test_a_foreign_client_calls_over_stdio_and_reads_an_error_whole",
+            "foreign/test_clients.py::test_a_foreign_client_calls_over_http_and_reads_an_error_whole",
+            "foreign/test_inspector.py::test_the_inspector_finds_no_fault_with_our_schemas",
+            "foreign/test_inspector.py::test_the_inspector_calls_a_tool",
+            "foreign/test_inspector.py::test_the_inspector_shows_an_error_whole",
+            "foreign/test_inspector.py::test_every_call_of_the_inspectors_load_run_succeeds",
+            "foreign/test_claude_code.py::test_claude_code_connects_after_surefoot_install",
+        ),
+    ),
 }

@@ -149,17 +149,15 @@ class HttpChoice:
             return None
         from surefoot_server.http.serving import Authority
         from surefoot_server.http.tokens import TokenFile, TokensUnusable
-        from surefoot_server.http.verifier import FileVerifier
 
         if self.tokens is None:
             raise click.UsageError("--oauth-issuer is not there yet")
         tokens = TokenFile(self.tokens)
         try:
-            if not tokens.all():
-                click.echo(f"surefoot: {self.tokens} holds no token: nobody may call", err=True)
+            tokens.check()
         except TokensUnusable as e:
             raise Unreachable(str(e)) from e
-        return Authority(FileVerifier(tokens))
+        return Authority((tokens,))
 
     def _check_hosts(self, address: "Address") -> None:
         """A wildcard address is no name: which names are ours, only the person knows."""

@@ -2,10 +2,11 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -13,7 +14,15 @@ import click
 from surefoot_cli.groups import ALL_GROUPS, groups
 from surefoot_cli.span import SPAN
 from surefoot_cli.state import state_directory
-from surefoot_server.http.tokens import TokenFile, TokensUnusable
+from surefoot_server.http.tokens import (
+    NAME,
+    SHOWN,
+    Stored,
+    TokenFile,
+    TokensUnusable,
+    hashed,
+    new_token,
+)
 from surefoot_tools.tool import Group
 
 NO, ENVIRONMENT = 1, 3
@@ -34,10 +43,6 @@ def command() -> None:
 
 def _file(path: Path | None) -> TokenFile:
     return TokenFile(path or state_directory(os.environ) / "tokens.json")
-
-
-def _date(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 class Unusable(click.ClickException):
@@ -78,7 +83,9 @@ def add(
     path: Path | None,
 ) -> None:
     """Make a token and print it: once, and never again."""
-    chosen = groups(tools)
+    if not re.fullmatch(NAME, name):
+        raise click.BadParameter("1 to 64 of letters, digits, '.', '_', '-'", param_hint="NAME")
+    chosen, token = groups(tools), new_token()
     if expires is not None and expires <= 0:
         raise click.BadParameter("longer than 0", param_hint="--expires")
     if roots and Group.SHELL in chosen and not read_only:
@@ -88,16 +95,19 @@ def add(
             err=True,
         )
     with _usable():
-        try:
-            token = _file(path).add(
-                name,
+        now = datetime.now(UTC).replace(microsecond=0)
+        _file(path).add(
+            Stored(
+                name=name,
+                id=token[:SHOWN],
+                sha256=hashed(token),
                 groups=chosen,
                 writes=frozenset() if read_only else chosen,
                 roots=tuple(root.resolve() for root in roots) or None,
-                lasting=expires,
+                created=now,
+                expires=None if expires is None else now + timedelta(seconds=expires),
             )
-        except ValueError as e:
-            raise click.UsageError(str(e)) from e
+        )
     click.echo(token)
 
 
@@ -107,16 +117,17 @@ def add(
 def list_(as_json: bool, path: Path | None) -> None:
     """Show what tokens there are; their texts nobody has."""
     with _usable():
-        tokens = _file(path).all()
+        tokens = _file(path).tokens()
     rows = [
         {
             "name": token.name,
+            "id": token.id,
             "tools": sorted(group.value for group in token.groups),
             "read_only": not token.writes,
             "roots": None if token.roots is None else [str(root) for root in token.roots],
-            "created": _date(token.created),
-            "expires": None if token.expires is None else _date(token.expires),
-            "expired": token.expires is not None and token.expires <= time.time(),
+            "created": token.created.isoformat(),
+            "expires": None if token.expires is None else token.expires.isoformat(),
+            "expired": token.expired(time.time()),
         }
         for token in tokens
     ]
@@ -129,7 +140,8 @@ def list_(as_json: bool, path: Path | None) -> None:
         until = "" if row["expires"] is None else f", until {row['expires']}"
         late = " (expired)" if row["expired"] else ""
         only = ", reads only" if row["read_only"] else ""
-        click.echo(f"{token.name}: {tools}{only}; {roots}; since {row['created']}{until}{late}")
+        about = f"{tools}{only}; {roots}; since {row['created']}{until}{late}"
+        click.echo(f"{token.name} ({token.id}...): {about}")
 
 
 @command.command

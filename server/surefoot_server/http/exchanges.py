@@ -19,7 +19,7 @@ from surefoot_server import log
 from surefoot_server.access import EVERYTHING, Access
 from surefoot_server.door import Door
 from surefoot_server.exchange import EXCHANGE, Exchange
-from surefoot_server.http.verifier import Granted
+from surefoot_server.http.bearer import Granted
 from surefoot_server.salvage import top_level_id
 from surefoot_server.strict import Ambiguous, read
 

@@ -17,9 +17,7 @@ ROOT = "root:"
 SCOPES = ("shell", "files", "files:read", "database", "database:read")
 """The scopes there are, but for roots, of which there are as many as folders."""
 
-_GRANTS = {
-    scope: (Group(scope.removesuffix(READ)), not scope.endswith(READ)) for scope in SCOPES
-}
+_GRANTS = {scope: (Group(scope.removesuffix(READ)), not scope.endswith(READ)) for scope in SCOPES}
 """By scope: a group of tools, and whether those with effects, too."""
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 

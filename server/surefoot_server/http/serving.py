@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from surefoot_server.door import Door
 from surefoot_server.http.address import PATH
+from surefoot_server.http.bearer import Bearers
 from surefoot_server.http.exchanges import LONGEST_BODY, Exchanges
 from surefoot_server.http.verifier import Verifier
 from surefoot_server.http.wire import Wire
@@ -48,8 +49,8 @@ SESSION_IDLE = 1800.0
 class Authority:
     """How callers show who they are."""
 
-    verifier: Verifier
-    """Its tokens are `Granted`."""
+    verifiers: tuple[Verifier, ...]
+    """The kinds of tokens that are taken."""
     resource: str | None = None
     """URL by which this server is known to its authorization server."""
     issuers: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ def _routes(endpoint: ASGIApp, authority: Authority | None) -> Starlette:
             scopes_supported=list(authority.scopes) or None,
             resource_name="surefoot",
         )
-    backend = BearerAuthBackend(authority.verifier)  # which checks the audience by itself
+    backend = BearerAuthBackend(Bearers(authority.verifiers))  # which checks the audience by itself
     return Starlette(
         routes=routes,
         middleware=[

@@ -55,11 +55,11 @@ class Stored(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=rf"\A{NAME}\Z")
+    name: str = Field(pattern=f"^{NAME}$")
     """Unique. Its calls are those of the principal `token:NAME`, also after it was made anew."""
     id: str
     """Its first characters."""
-    sha256: str = Field(pattern=r"\A[0-9a-f]{64}\Z")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Of the whole token."""
     groups: frozenset[Group]
     """Groups of tools that it may call."""
