@@ -245,4 +245,16 @@ WIRE: dict[str, Requirement] = {
             "foreign/test_claude_code.py::test_claude_code_connects_after_surefoot_install",
         ),
     ),
+    "http.oauth": Requirement(
+        "An access token counts only if it is its issuer's, for this server, and good; else 401 or"
+        " 403 with the metadata. It is nowhere but in its request.",
+        HTTP,
+        (
+            "server/test_oauth_http.py::test_the_metadata_is_told_without_a_token_and_names_the_issuer",
+            "server/test_oauth_http.py::test_a_token_that_is_not_good_for_us_is_refused_with_the_metadata",
+            "server/test_oauth_http.py::test_scopes_say_what_may_be_called_and_subjects_are_apart",
+            "server/test_oauth_http.py::test_a_token_is_nowhere_but_in_its_request",
+            "server/test_oauth.py::test_a_token_that_cannot_be_judged_now_may_be_sent_again",
+        ),
+    ),
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from surefoot_server.executor import Executor
     from surefoot_server.http.address import Address
     from surefoot_server.http.serving import Authority
+    from surefoot_server.http.verifier import Verifier
     from surefoot_server.journal.records import Journal
 
 _OPTIONS = [
@@ -150,14 +151,30 @@ class HttpChoice:
         from surefoot_server.http.serving import Authority
         from surefoot_server.http.tokens import TokenFile, TokensUnusable
 
-        if self.tokens is None:
-            raise click.UsageError("--oauth-issuer is not there yet")
-        tokens = TokenFile(self.tokens)
+        verifiers: list[Verifier] = []
+        if self.tokens is not None:
+            tokens = TokenFile(self.tokens)
+            try:
+                tokens.check()
+            except TokensUnusable as e:
+                raise Unreachable(str(e)) from e
+            verifiers.append(tokens)
+        if self.issuer is not None and self.resource is not None:
+            verifiers.append(self._oauth(self.issuer, self.resource))
+        issuers = () if self.issuer is None else (self.issuer,)
+        return Authority(tuple(verifiers), self.resource, issuers)
+
+    @staticmethod
+    def _oauth(issuer: str, resource: str) -> "Verifier":
+        if importlib.util.find_spec("cryptography") is None:
+            raise Unreachable("--oauth-issuer needs a package: pip install 'surefoot[oauth]'")
+        from surefoot_server.http.issuer import Issuer
+        from surefoot_server.http.oauth import OAuth
+
         try:
-            tokens.check()
-        except TokensUnusable as e:
-            raise Unreachable(str(e)) from e
-        return Authority((tokens,))
+            return OAuth(Issuer(issuer), resource)
+        except ValueError as e:
+            raise click.UsageError(str(e)) from e
 
     def _check_hosts(self, address: "Address") -> None:
         """A wildcard address is no name: which names are ours, only the person knows."""

@@ -274,7 +274,7 @@ async def test_a_call_that_the_sdk_refuses_has_its_receipt(place: Place, case: s
 
 
 async def test_an_orderly_end_writes_the_answers_of_keyed_calls(place: Place) -> None:
-    """Guard: `_Uvicorn.shutdown`. A call without a key is stopped, and says so."""
+    """Guard: `serving.serve`. A call without a key is stopped, and says so."""
     keyed_begun, other_begun = place.workspace / "a", place.workspace / "b"
     async with web_process(place) as web, web.line() as line, web.line() as other:
         assert web.process is not None

@@ -2,25 +2,23 @@
 
     Gate (Host, Origin) -> bearer token -> Exchanges (body, access, delivery) -> the SDK
 
-uvicorn carries it, with our `Wire` for its protocol. Plain HTTP: TLS belongs to a proxy before it.
+`Carrier` carries it. Plain HTTP: TLS belongs to a proxy before it.
 """
 
 import signal
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from socket import socket
 from typing import Any
 
 import anyio
-import uvicorn
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
 from mcp.server.lowlevel.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
@@ -31,16 +29,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from surefoot_server.door import Door
 from surefoot_server.http.address import PATH
 from surefoot_server.http.bearer import Bearers
+from surefoot_server.http.carrier import Carrier
+from surefoot_server.http.challenge import Decided, ToolScope, exact_url
 from surefoot_server.http.exchanges import LONGEST_BODY, Exchanges
+from surefoot_server.http.scopes import SCOPES
 from surefoot_server.http.verifier import Verifier
-from surefoot_server.http.wire import Wire
 
-KEEP_ALIVE = 30
-"""Seconds that an idle connection is kept."""
 MOST_CONNECTIONS = 2048
 """Connections, beyond which requests are answered 503."""
-FLUSH = 1
-"""Seconds that answers have to leave when the server ends, after their calls have ended."""
 SESSION_IDLE = 1800.0
 """Seconds after which an idle session of the 2025 versions is closed."""
 
@@ -55,7 +51,7 @@ class Authority:
     """URL by which this server is known to its authorization server."""
     issuers: tuple[str, ...] = ()
     """Authorization servers whose tokens are taken."""
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = SCOPES
     """Scopes there are, for the metadata."""
 
 
@@ -112,57 +108,30 @@ class HttpApp:
         await self._asgi(scope, receive, send)
 
 
-def _routes(endpoint: ASGIApp, authority: Authority | None) -> Starlette:
+def _routes(endpoint: ASGIApp, authority: Authority | None) -> ASGIApp:
     if authority is None:
         return Starlette(routes=[Route(PATH, endpoint=endpoint)])
-    resource = None if authority.resource is None else AnyHttpUrl(authority.resource)
+    resource = None if authority.resource is None else exact_url(authority.resource)
     metadata = None if resource is None else build_resource_metadata_url(resource)
-    routes = [Route(PATH, endpoint=RequireAuthMiddleware(endpoint, [], metadata))]
+    granted = ToolScope(endpoint, authority.scopes, metadata)
+    routes = [Route(PATH, endpoint=RequireAuthMiddleware(granted, [], metadata))]
     if resource is not None:
         routes += create_protected_resource_routes(
             resource_url=resource,
-            authorization_servers=[AnyHttpUrl(issuer) for issuer in authority.issuers],
+            authorization_servers=[exact_url(issuer) for issuer in authority.issuers],
             scopes_supported=list(authority.scopes) or None,
             resource_name="surefoot",
         )
     backend = BearerAuthBackend(Bearers(authority.verifiers))  # which checks the audience by itself
-    return Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(AuthenticationMiddleware, backend=backend),
-            Middleware(AuthContextMiddleware),
-        ],
+    return Decided(
+        Starlette(
+            routes=routes,
+            middleware=[
+                Middleware(AuthenticationMiddleware, backend=backend),
+                Middleware(AuthContextMiddleware),
+            ],
+        )
     )
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, but for signals and the order of its end."""
-
-    def __init__(
-        self, config: uvicorn.Config, app: HttpApp, door: Door, listening: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._app = app
-        self._door = door
-        self._listening = listening
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Whoever started us listens to signals."""
-        yield
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Say when requests are answered."""
-        await super().startup(sockets)
-        self._listening()
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Refuse what comes, let calls end, and have their answers written."""
-        self._app.exchanges.ending = True
-        executor = self._door.current()
-        if executor is not None:
-            await executor.drain()
-        await super().shutdown(sockets)
 
 
 async def serve(
@@ -179,32 +148,22 @@ async def serve(
     Raises:
         JournalUnavailable: the server's own lifespan could not begin.
     """
-    config = uvicorn.Config(
-        app,
-        http=Wire,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=FLUSH,
-    )
+
+    async def end_calls() -> None:
+        """Refuse what comes, and let calls end; their answers are written after it."""
+        app.exchanges.ending = True
+        executor = door.current()
+        if executor is not None:
+            await executor.drain()
+
     async with app.running(), anyio.create_task_group() as tasks:
-        server = _Uvicorn(config, app, door, started)
+        carrier = Carrier(app, MOST_CONNECTIONS, started, end_calls)
 
         async def end_on_signal() -> None:
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for _ in signals:
-                    server.should_exit = True
+                    carrier.should_exit = True
 
         tasks.start_soon(end_on_signal)
-        try:
-            await server.serve(sockets=list(sockets))
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await server.shutdown(list(sockets))
-            raise
+        await carrier.carry(sockets)
         tasks.cancel_scope.cancel()

@@ -3,12 +3,10 @@
 Without tokens: it tells numbers, and is bound to loopback unless somebody says otherwise.
 """
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from socket import socket
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -16,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from surefoot_server.http.address import Address
+from surefoot_server.http.carrier import Carrier
 from surefoot_server.http.serving import Gate
 from surefoot_server.journal.records import Journal, JournalUnavailable
 from surefoot_server.observe.metrics import Exposition, Gauge, exposition
@@ -100,24 +99,6 @@ class Observation:
         return ""
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn, but for signals: whoever started us listens to them."""
-
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._listening = listening
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave them alone."""
-        yield
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Say when requests are answered."""
-        await super().startup(sockets)
-        self._listening()
-
-
 async def serve_observation(
     observation: Observation,
     address: Address,
@@ -135,25 +116,8 @@ async def serve_observation(
         hosts: Further names by which it may be spoken to.
         started: Told once requests are answered.
     """
-    config = uvicorn.Config(
-        observation.asgi(address, hosts),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Uvicorn(config, started)
+    carrier = Carrier(observation.asgi(address, hosts), MOST_CONNECTIONS, started)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(observation.follow)
-        try:
-            await server.serve(sockets=[listening])
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await server.shutdown([listening])
-            raise
+        await carrier.carry([listening])
         tasks.cancel_scope.cancel()
