@@ -22,6 +22,7 @@ _SECRET_SHAPES = re.compile(
             r"sk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic and others
             r"xox[abprs]-[A-Za-z0-9-]{10,}",  # Slack
             r"AIza[0-9A-Za-z_-]{30,}",  # Google
+            r"sft_[A-Za-z0-9_-]{43}[0-9a-f]{8}",  # our own, see `http.tokens`
             # JSON Web Token; the look-behind keeps 'eyJeyJeyJ...' from being tried at each 'eyJ'.
             r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",

@@ -66,7 +66,7 @@ async def listed(web: Web, token: str) -> dict[str, Any]:
 async def test_without_a_good_token_nothing_is_told(
     place: Place, tokens: TokenFile, header: str | None
 ) -> None:
-    """Guard: `FileVerifier.verify_token`, and the SDK's `RequireAuthMiddleware` before it."""
+    """Guard: `TokenFile.verify`, and the SDK's `RequireAuthMiddleware` before it."""
     revoked = give(tokens, "revoked", groups=ALL, writes=ALL)
     tokens.revoke("revoked")
     expired = give(tokens, "expired", groups=ALL, writes=ALL, lasting=-1)

@@ -21,6 +21,7 @@ from surefoot_server.http.tokens import (
     new_token,
 )
 from surefoot_server.http.verifier import Reason, Refused
+from surefoot_server.redact import redact
 from surefoot_tools.tool import Group
 
 pytestmark = pytest.mark.anyio
@@ -276,3 +277,9 @@ def test_a_stored_token_says_when_it_ends() -> None:
     )
     assert not kept.expired(BEGAN.timestamp())
     assert kept.expired((BEGAN + timedelta(days=1)).timestamp())
+
+
+def test_a_token_of_ours_in_an_argument_is_not_stored() -> None:
+    """Guard: the pattern of `redact._SECRET_SHAPES`."""
+    token = new_token()
+    assert token not in str(redact({"command": f"curl -H 'Authorization: Bearer {token}' x"}))

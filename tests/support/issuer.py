@@ -14,12 +14,18 @@ from threading import Thread
 from typing import Any
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import algorithms
+
+from surefoot_server.http.oauth import OAuth
+from surefoot_server.http.verifier import Reason, Refused
 
 METADATA = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
 KEYS = "/keys"
+RESOURCE = "https://tools.example.com/mcp"
+"""The server that the tests' tokens are for."""
 Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
@@ -137,3 +143,20 @@ def loopback_issuer() -> Generator[LoopbackIssuer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+async def refusal(oauth: OAuth, token: str) -> Reason:
+    """Why a token is refused."""
+    with pytest.raises(Refused) as found:
+        await oauth.verify(token)
+    return found.value.reason
