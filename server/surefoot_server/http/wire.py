@@ -29,7 +29,8 @@ class Wire(H11Protocol):
         """The last bytes of a response were given to the transport."""
         exchange = self._exchange()
         if exchange is not None:
-            if self.transport.get_write_buffer_size():
+            # A transport that broke has thrown away what it held, and looks as if all were written.
+            if self.transport.get_write_buffer_size() or self.transport.is_closing():
                 self._flushing.append(exchange)
             else:
                 exchange.all_written()
@@ -37,14 +38,17 @@ class Wire(H11Protocol):
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`: all that was given to the transport is in the kernel's hands."""
-        if not self.transport.get_write_buffer_size():
-            for exchange in self._flushing:
-                exchange.all_written()
-            self._flushing.clear()
+        if not self.transport.get_write_buffer_size() and not self.transport.is_closing():
+            self._all_written()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`: nothing that is not written yet will be."""
+        """See `asyncio.Protocol`: nothing that is not written yet will be.
+
+        Without an error it was closed in order, after all was written.
+        """
+        if exc is None:
+            self._all_written()
         gone, self._flushing = self._flushing, []
         current = self._exchange()
         if current is not None and not self.cycle.response_complete:
@@ -52,6 +56,11 @@ class Wire(H11Protocol):
         for exchange in gone:
             exchange.lost()
         super().connection_lost(exc)
+
+    def _all_written(self) -> None:
+        for exchange in self._flushing:
+            exchange.all_written()
+        self._flushing.clear()
 
     def _exchange(self) -> Exchange | None:
         """The exchange of the request that is being answered, if it has come that far."""
