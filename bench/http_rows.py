@@ -7,6 +7,8 @@ from http_client import HttpClient
 from paired import COMPILED, Absent, Arm, Row, measure
 from place import Place
 
+from surefoot_server.http.tokens import new_token
+
 CALLERS = 16
 EACH = 4
 """Calls of each of many callers in one turn."""
@@ -34,7 +36,7 @@ def http_rows(place: Place, rounds: int, calls: int, bound: float) -> list[Row]:
             one("raw: asyncio and json (http_floor.py)", place.floor_http(CALLERS)),
             one(
                 "surefoot: noop, by bearer token",
-                place.noop_http(CALLERS, token="token-of-the-bench"),
+                place.noop_http(CALLERS, token=new_token()),
             ),
         ]
         absent: list[Absent] = []

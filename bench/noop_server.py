@@ -8,18 +8,16 @@ call alone. Usage: `noop_server.py ROOT [--http [TOKEN]]`, with the state direct
 import json
 import os
 import sys
-from hashlib import sha256
-from hmac import compare_digest
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 import anyio
-from mcp.server.auth.provider import AccessToken
 
 from surefoot_server import log
-from surefoot_server.access import Access
 from surefoot_server.app import App
 from surefoot_server.config import Config
+from surefoot_server.http.tokens import SHOWN, Stored, TokenFile, hashed
 from surefoot_server.stdio import divert, stdio
 from surefoot_tools.tool import Arguments, Context, Effect, Evidence, Group, Result, Tool
 
@@ -71,23 +69,25 @@ async def _serve(app: App) -> None:
         await app.server.run(reading, writing, app.server.create_initialization_options())
 
 
-class _Granted(AccessToken):
-    """What a token says."""
-
-    access: Access
-
-
-class _OneToken:
-    """Knows one token, by its hash."""
-
-    def __init__(self, token: str) -> None:
-        self._digest = sha256(token.encode()).digest()
-
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """See the SDK's `TokenVerifier`."""
-        if not compare_digest(sha256(token.encode()).digest(), self._digest):
-            return None
-        return _Granted(token=token, client_id="bench", scopes=[], access=Access("token:bench"))
+def _holding(token: str) -> TokenFile:
+    """A file with one token."""
+    groups = frozenset(Group)
+    file = TokenFile(Path(os.environ["SUREFOOT_HOME"]) / "tokens.json")
+    now = datetime.now(UTC)
+    file.revoke("bench")
+    file.add(
+        Stored(
+            name="bench",
+            id=token[:SHOWN],
+            sha256=hashed(token),
+            groups=groups,
+            writes=groups,
+            roots=None,
+            created=now,
+            expires=None,
+        )
+    )
+    return file
 
 
 def _serve_http(app: App, token: str | None) -> None:
@@ -99,7 +99,7 @@ def _serve_http(app: App, token: str | None) -> None:
     def announce() -> None:
         sys.stderr.write(json.dumps({"event": "listening", "url": bound.url}) + "\n")
 
-    authority = None if token is None else Authority(_OneToken(token))
+    authority = None if token is None else Authority((_holding(token),))
     web = HttpApp(app.server, app.door, bound.security(), authority)
     anyio.run(serve, web, app.door, [listening], announce)
 
