@@ -63,6 +63,12 @@ _OPTIONS = [
         metavar="URL",
         help="This server's own URL, which those tokens must be issued for.",
     ),
+    click.option(
+        "--oauth-plain-type",
+        "plain_type",
+        is_flag=True,
+        help="Also take tokens of type JWT, or of none, as some issuers give out.",
+    ),
 ]
 
 
@@ -82,9 +88,12 @@ class HttpChoice:
     tokens: Path | None
     issuer: str | None
     resource: str | None
+    plain_type: bool
 
     def __post_init__(self) -> None:
         others = (self.hosts, self.origins, self.tokens, self.issuer, self.resource)
+        if self.plain_type and self.issuer is None:
+            raise click.UsageError("--oauth-plain-type is of --oauth-issuer")
         if self.address is None and any(others):
             raise click.UsageError(
                 "--allow-host, --allow-origin, --tokens and --oauth-* are of --http"
@@ -164,15 +173,14 @@ class HttpChoice:
         issuers = () if self.issuer is None else (self.issuer,)
         return Authority(tuple(verifiers), self.resource, issuers)
 
-    @staticmethod
-    def _oauth(issuer: str, resource: str) -> "Verifier":
+    def _oauth(self, issuer: str, resource: str) -> "Verifier":
         if importlib.util.find_spec("cryptography") is None:
             raise Unreachable("--oauth-issuer needs a package: pip install 'surefoot[oauth]'")
         from surefoot_server.http.issuer import Issuer
         from surefoot_server.http.oauth import OAuth
 
         try:
-            return OAuth(Issuer(issuer), resource)
+            return OAuth(Issuer(issuer), resource, plain_type=self.plain_type)
         except ValueError as e:
             raise click.UsageError(str(e)) from e
 
