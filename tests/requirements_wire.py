@@ -257,4 +257,26 @@ WIRE: dict[str, Requirement] = {
             "server/test_oauth.py::test_a_token_that_cannot_be_judged_now_may_be_sent_again",
         ),
     ),
+    "extension.identity": Requirement(
+        "The tools of any MCPServer get keys, replays, doubt and receipts, each by its effect.",
+        "docs/extension.md",
+        (
+            "server/test_extension.py::test_the_server_of_the_docs_sends_one_mail_for_one_key",
+            "server/test_extension.py::test_a_call_sent_again_after_a_kill_does_what_its_effect_allows",
+            "server/test_extension_calls.py::test_a_key_replays_the_whole_result_and_the_tool_does_not_run_again",
+            "server/test_extension_calls.py::test_equal_calls_without_a_key_are_two_calls",
+            "server/test_extension_calls.py::test_an_error_reaches_the_client_whole_also_under_its_key_again",
+            "server/test_extension_calls.py::test_a_round_that_asks_back_takes_no_key_yet",
+            "server/test_extension_calls.py::test_what_the_sdk_refuses_has_a_receipt",
+        ),
+    ),
+    "extension.effects": Requirement(
+        "The author declares effects; one of a tool that is not there ends the start.",
+        "docs/extension.md",
+        (
+            "server/test_extension.py::test_tools_are_listed_with_their_effects_and_the_way_to_repeat",
+            "server/test_extension.py::test_an_effect_of_a_tool_that_is_not_there_ends_the_start",
+            "server/test_extension.py::test_a_call_without_the_lifespan_is_told_what_is_missing",
+        ),
+    ),
 }

@@ -4,7 +4,9 @@ import click
 
 from surefoot_tools.tool import Group
 
-ALL_GROUPS = ",".join(group.value for group in Group if group is not Group.ACCOUNTING)
+ALL_GROUPS = ",".join(
+    group.value for group in Group if group not in (Group.ACCOUNTING, Group.OTHERS)
+)
 
 
 def groups(text: str) -> frozenset[Group]:

@@ -6,15 +6,12 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from surefoot_server.call import repeat_note, repeating
 from surefoot_server.journal.records import Entry
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool
 
-REPEAT_NOTE = (
-    "This is about an earlier call in the same words whose answer was not delivered; nothing ran"
-    " just now. To run it once more on purpose, call it with repeat: true."
-)
 SHOWN_PROBLEMS = 10
 """Problems of one call's arguments that are named."""
 
@@ -80,24 +77,25 @@ def server_died(applied: Applied) -> Error:
     return Error(Code.UNAVAILABLE, Origin.SERVER, applied, "the server died during this attempt")
 
 
-def in_doubt(known: str, seen: Entry) -> Error:
+def in_doubt(known: str, seen: Entry, tool: AnyTool) -> Error:
     """The error of a call of which nobody can tell whether its effect happened.
 
     Args:
         known: All that is known.
         seen: The call.
+        tool: Its tool.
     """
-    return explained(Error(Code.UNKNOWN, Origin.SERVER, Applied.UNKNOWN, known), seen)
+    return explained(Error(Code.UNKNOWN, Origin.SERVER, Applied.UNKNOWN, known), seen, tool)
 
 
-def explained(error: Error, seen: Entry) -> Error:
+def explained(error: Error, seen: Entry, tool: AnyTool) -> Error:
     """What is known of a call in doubt, since when, and the ways out."""
     if error.message.startswith(_IN_DOUBT):
         return error
     ways_out = (
         "Look at what it may have done. To do it (again) on purpose, send it under a new key,"
-        " or without a key with repeat: true. Who knows what became of it can say so: surefoot"
-        f" journal resolve {seen.key or seen.call_id} happened|not-happened --reason '...'"
+        f" or without a key with {repeating(tool)}. Who knows what became of it can say so:"
+        f" surefoot journal resolve {seen.key or seen.call_id} happened|not-happened --reason '...'"
     )
     return replace(
         error,
@@ -149,9 +147,10 @@ def foreign_roots(reason: str) -> Error:
     )
 
 
-def with_repeat_hint(error: Error) -> Error:
+def with_repeat_hint(error: Error, tool: AnyTool) -> Error:
     """The same error, for a caller without a key who may mean the call once more."""
-    said = f"{error.hint} {REPEAT_NOTE}" if error.hint else REPEAT_NOTE
+    note = repeat_note(tool)
+    said = f"{error.hint} {note}" if error.hint else note
     return replace(error, hint=said)
 
 

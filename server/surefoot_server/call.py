@@ -13,6 +13,7 @@ from surefoot_server.ids import new_id
 from surefoot_server.journal.records import NewCall, Receipt
 from surefoot_server.journal.states import Disposition
 from surefoot_server.redact import redact
+from surefoot_tools import meta
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool
 from surefoot_tools.tool import Arguments, Effect, Report, report_nothing
@@ -31,6 +32,19 @@ class KeySource(StrEnum):
 
 REPEAT = "repeat"
 """The argument of every tool with an effect by which a caller without a key says: once more."""
+
+
+def repeating(tool: AnyTool) -> str:
+    """What says that a call without a key is meant once more."""
+    return "repeat: true" if tool.repeat_argument else f"{meta.REPEAT}: true in its _meta"
+
+
+def repeat_note(tool: AnyTool) -> str:
+    """What is said beside the answer to an earlier call that was not delivered."""
+    return (
+        "This is about an earlier call in the same words whose answer was not delivered; nothing"
+        f" ran just now. To run it once more on purpose, call it with {repeating(tool)}."
+    )
 
 
 class StoreArguments(StrEnum):
@@ -64,6 +78,8 @@ class Request:
     """Where this request asks the server to fail on purpose; see `faults`."""
     report: Report = report_nothing
     connection: Connection = field(default_factory=Connection)
+    repeat: bool = False
+    """Whether its `_meta` says that it is meant once more."""
     deadline: float = math.inf
     """When its caller stops waiting, on anyio's clock."""
 
@@ -84,6 +100,8 @@ class Answer:
     """The result for the model; empty when there is none."""
     call_id: str | None = None
     attempt: int | None = None
+    note: str = ""
+    """What the model must know beside it: that it is about an earlier call."""
 
     @property
     def replayed(self) -> bool:
@@ -131,13 +149,28 @@ def fingerprint(
     return mac(secret, held if target is None else held | {"target": target})
 
 
+FOREIGN = "call_tool_result"
+"""The field of a result that holds a whole `CallToolResult`, of a tool that is not ours."""
+
+
+def foreign_result(outcome: Outcome) -> dict[str, Any] | None:
+    """The `CallToolResult` that a tool that is not ours gave, on the wire; None of our own."""
+    return None if outcome.result is None else outcome.result.get(FOREIGN)
+
+
+def protocol_error(outcome: Outcome) -> dict[str, Any] | None:
+    """The JSON-RPC error that a tool that is not ours answered with, if it did."""
+    return None if outcome.result is None else outcome.result.get("protocol_error")
+
+
 def answer_mac(secret: bytes, outcome: Outcome) -> str:
     """Digest of an answer as both sides of the wire see it; `surefoot reconcile` compares them."""
+    foreign = foreign_result(outcome)
     return mac(
         secret,
         {
             "is_error": outcome.error is not None,
-            "structured": outcome.result,
+            "structured": outcome.result if foreign is None else foreign.get("structuredContent"),
             "error": None if outcome.error is None else error_fields(outcome.error),
         },
     )

@@ -4,11 +4,15 @@
 """
 
 from typing import Any
+from urllib.parse import quote
 
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import principal_components
 from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from surefoot_server.access import Access
 from surefoot_server.call import Answer, KeyMalformed, Request
 from surefoot_server.exchange import EXCHANGE, Exchange
 from surefoot_server.executor import Executor
@@ -20,6 +24,7 @@ from surefoot_server.incoming import (
     read_request,
 )
 from surefoot_server.journal.states import Disposition
+from surefoot_server.outgoing import Passed
 from surefoot_tools.errors import Applied, Code, Origin
 from surefoot_tools.outcome import Error, Outcome
 
@@ -45,6 +50,10 @@ class Door:
         """From now on calls go to this executor."""
         self._executor = executor
 
+    def close(self) -> None:
+        """From now on there is none."""
+        self._executor = None
+
     @property
     def executor(self) -> Executor:
         """The executor.
@@ -66,16 +75,24 @@ class Door:
         found = scope.get(EXCHANGE) if isinstance(scope, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         return found if isinstance(found, Exchange) else self.exchange
 
+    def access_of(self, context: RequestContext) -> Access:
+        """Who asks: as our HTTP has found out, or else as the SDK's own authentication has."""
+        exchange = self.exchange_of(context)
+        token = get_access_token() if exchange is self.exchange else None
+        return (
+            exchange.access if token is None else Access(_principal(*principal_components(token)))
+        )
+
     async def call(
         self, context: RequestContext, tool: str, arguments: dict[str, Any] | None
     ) -> Answer:
         """Answer a `tools/call` that names a tool."""
-        exchange = self.exchange_of(context)
+        exchange, access = self.exchange_of(context), self.access_of(context)
         given = context.params or {}
         try:
             key, deadline = find_key(given), find_deadline(given)
         except (KeyMalformed, DeadlineMalformed) as e:
-            request = read_request(context, tool, arguments, exchange.connection, exchange.access)
+            request = read_request(context, tool, arguments, exchange.connection, access)
             answer = await self.executor.refuse_malformed(request, str(e))
         else:
             request = read_request(
@@ -83,7 +100,7 @@ class Door:
                 tool,
                 arguments,
                 exchange.connection,
-                exchange.access,
+                access,
                 key=key,
                 deadline=deadline,
             )
@@ -111,14 +128,25 @@ class Door:
         exchange.begin(ctx.request_id)
         try:
             return await call_next(ctx)
+        except Passed:
+            raise
         except (MCPError, ValidationError):
             asked = (ctx.params or {}).get("name")
             tool = asked if isinstance(asked, str) else ""
             answer = await self.executor.refuse_malformed(
-                read_request(ctx, tool, None, exchange.connection, exchange.access),
+                read_request(ctx, tool, None, exchange.connection, self.access_of(ctx)),
                 "the parameters of tools/call are malformed",
             )
             exchange.answer(ctx.request_id, answer.receipt_id)
             raise
         finally:
             exchange.end(ctx.request_id)
+
+
+def _principal(client: str, issuer: str | None, subject: str | None) -> str:
+    """The name of a token's principal: `ISSUER#SUBJECT`, or what there is of it."""
+    if issuer is not None and subject is not None:
+        return f"{issuer}#{subject}"
+    # Quoted, or two of them could meet under one name.
+    parts = [quote(part or "", safe="") for part in (client, issuer, subject)]
+    return f"client:{'#'.join(parts)}"

@@ -35,9 +35,13 @@ async def doubtful(
 
 
 def _arrived(each: Earlier) -> bool:
-    # That a call still runs, or is in doubt, is no answer to whether it was done.
-    return each.entry.state is not State.IN_DOUBT and any(
-        told.delivery in ANSWERED and told.final for told in each.told
+    # That a call still runs, or is in doubt, is no answer to whether it was done. What a tool that
+    # is not ours said of its failure is all that anybody will ever know.
+    in_doubt = each.entry.state is State.IN_DOUBT
+    spoke = in_doubt and each.entry.result is not None
+    return any(
+        told.delivery in ANSWERED and (told.by_tool if spoke else told.final and not in_doubt)
+        for told in each.told
     )
 
 

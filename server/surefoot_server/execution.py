@@ -204,7 +204,7 @@ class Execution:
                 found = await look_at(work.tool, seen, work.context)
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
-                    await self._found(work, interrupted(seen, work.context))
+                    await self._found(work, interrupted(seen, work.tool, work.context))
                 raise
             if not found.not_begun:
                 return await self._found(work, found)
@@ -219,7 +219,7 @@ class Execution:
         await self._outcomes.finish(work, found.outcome)
         told = found.outcome
         if work.request.key is None and told.error is not None:
-            told = Outcome.failed(with_repeat_hint(told.error))
+            told = Outcome.failed(with_repeat_hint(told.error, work.tool), told.result)
         digest = answer_mac(self._journal.secret, told)
         receipt = replace(work.receipt, disposition=disposition, answer_mac=digest)
         await self._journal.record(replace(receipt, error=told.error))
@@ -293,6 +293,8 @@ class Execution:
         circuit = self._circuit(work)
         circuit.budget.deposit()
         outcome, text = await self._attempt(work, evidence, circuit)
+        if outcome.result is not None:
+            return outcome, text  # also a failure of which the tool said all that there is to say
         if outcome.error is None or not decide(outcome.error, work.tool.effect).again:
             return outcome, text  # tenacity costs 70 us, which nearly every call can do without
         try:
@@ -352,7 +354,7 @@ class Execution:
         except ToolError as e:
             cause, error = e, Error.of(e)
             if e.applied is not Applied.UNKNOWN or work.tool.effect is not Effect.VERIFIABLE:
-                return Outcome.failed(error), ""
+                return Outcome.failed(error, e.result), ""
         except Exception as e:
             applied = Applied.UNKNOWN if work.durable else Applied.NO
             cause, error = e, bug(work.tool, work.call.call_id, e, applied)

@@ -22,7 +22,6 @@ from structlog.contextvars import bound_contextvars
 
 from surefoot_server import log
 from surefoot_server.answers import (
-    REPEAT_NOTE,
     explained,
     foreign_roots,
     invalid_arguments,
@@ -33,7 +32,7 @@ from surefoot_server.answers import (
     too_late,
     unknown_tool,
 )
-from surefoot_server.call import Answer, Register, Request, StoreArguments
+from surefoot_server.call import Answer, Register, Request, StoreArguments, repeat_note
 from surefoot_server.doubt import doubtful
 from surefoot_server.execution import Execution
 from surefoot_server.faults import Faults
@@ -146,7 +145,7 @@ class Executor:
             names = [each.name for each in offer if request.access.refusal(each) is None]
             error = unknown_tool(request.tool, names)
             return await self._reception.refuse(request, Disposition.INVALID, error)
-        given, repeated = without_repeat(tool, request.arguments)
+        given, repeated = without_repeat(tool, request)
         try:
             arguments: Arguments = tool.Arguments.model_validate(given)
         except ValidationError as e:
@@ -246,8 +245,8 @@ class Executor:
             case Reply.REPLAY:
                 return await self._replay(known, entry, Disposition.REPLAYED)
             case Reply.EXPLAIN:
-                error = None if entry.error is None else explained(entry.error, entry)
-                doubt = None if error is None else Outcome.failed(error)
+                error = entry.error and explained(entry.error, entry, work.tool)
+                doubt = error and Outcome.failed(error, entry.result)
                 return await self._replay(known, entry, Disposition.IN_DOUBT, doubt)
 
     async def _run(self, work: Work) -> Answer | None:
@@ -279,7 +278,7 @@ class Executor:
             answer = await self._answer(work, entry, replace(seen, again=False))
         if answer is None or answer.disposition is Disposition.RAN:
             return answer
-        return replace(answer, text=f"{answer.text}\n\n{REPEAT_NOTE}" if answer.text else "")
+        return replace(answer, note=repeat_note(work.tool))
 
     async def _in_a_task(self, work: Work, step: Step) -> Answer | None:
         call = work.call
@@ -293,7 +292,7 @@ class Executor:
             self._gone(work.receipt, work.request, run)
             raise
         if not ended:
-            return await self._give_up(work.receipt, patience)
+            return await self._give_up(work, work.receipt, patience)
         try:
             return run.outcome()
         except RunStopped:
@@ -329,7 +328,7 @@ class Executor:
             self._gone(joined, work.request, run)
             raise
         if not ended:
-            return await self._give_up(joined, patience)
+            return await self._give_up(work, joined, patience)
         try:
             answer = run.outcome()
         except (KeyTaken, Fenced):
@@ -340,7 +339,7 @@ class Executor:
             answer = stopped(joined)
         if answer is None:
             return None
-        told = await self._reception.answered(joined, answer.outcome)
+        told = await self._reception.answered(joined, answer.outcome, work.tool)
         about = replace(answer, disposition=Disposition.JOINED, receipt_id=joined.receipt_id)
         return replace(about, outcome=told)
 
@@ -358,20 +357,20 @@ class Executor:
                     return None
                 if entry.state is not State.RUNNING:
                     answer = stored(work, entry, Disposition.JOINED)
-                    told = await self._reception.answered(joined, answer.outcome)
+                    told = await self._reception.answered(joined, answer.outcome, work.tool)
                     return replace(answer, outcome=told)
                 if not await self._journal.alive(entry.owner):
                     return None
-        return await self._give_up(joined, patience)
+        return await self._give_up(work, joined, patience)
 
     def _patience(self, work: Work) -> float:
         """Seconds that this caller waits for somebody else's run."""
         left = work.request.deadline - anyio.current_time()
         return max(0.0, min(self._policy.join_wait, left))
 
-    async def _give_up(self, receipt: Receipt, patience: float) -> Answer:
+    async def _give_up(self, work: Work, receipt: Receipt, patience: float) -> Answer:
         running = Outcome.failed(still_running(receipt.call_id or "", patience))
-        outcome = await self._reception.answered(receipt, running)
+        outcome = await self._reception.answered(receipt, running, work.tool)
         return Answer(outcome, receipt.disposition, receipt.receipt_id, call_id=receipt.call_id)
 
     async def _replay(
@@ -381,7 +380,8 @@ class Executor:
         answer = stored(work, entry, disposition)
         receipt = replace(work.receipt, disposition=disposition)
         return replace(
-            answer, outcome=await self._reception.answered(receipt, instead or answer.outcome)
+            answer,
+            outcome=await self._reception.answered(receipt, instead or answer.outcome, work.tool),
         )
 
     async def _conflict(self, work: Work) -> Answer:

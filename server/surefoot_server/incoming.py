@@ -89,6 +89,7 @@ def read_request(
         report=_progress(context),
         connection=connection,
         key=key,
+        repeat=about.get(meta.REPEAT) is True,
         deadline=deadline,
     )
 

@@ -19,25 +19,40 @@ def _redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return {name: redact(value, name) for name, value in event.items()}
 
 
-def configure(level: str = "warning") -> None:
-    """Send surefoot's and the libraries' logs to stderr as JSON, from `level` on."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        _redact_event,
-    ]
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    _redact_event,
+]
+
+
+def configure_ours(level: str = "warning") -> None:
+    """Send surefoot's logs to stderr as JSON, from `level` on; by default they go to stdout.
+
+    For a process that is not ours: its own logs are left alone, and so is what it has configured.
+    """
+    if not structlog.is_configured():
+        _configure(level)
+
+
+def _configure(level: str) -> None:
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(default=str)],
+        processors=[*_SHARED, structlog.processors.JSONRenderer(default=str)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def configure(level: str = "warning") -> None:
+    """Send surefoot's and the libraries' logs to stderr as JSON, from `level` on."""
+    _configure(level)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(default=str),

@@ -32,7 +32,7 @@ class Outcomes:
         """
         error = outcome.error
         if work.doubt and error is not None and error.applied is Applied.NO:
-            outcome = Outcome.failed(replace(error, applied=Applied.UNKNOWN))
+            outcome = Outcome.failed(replace(error, applied=Applied.UNKNOWN), outcome.result)
         closing = self.closing(work, outcome)
         if work.spooled:
             self._journal.finish_safe(closing)
@@ -79,6 +79,7 @@ class Outcomes:
 
     def closing(self, work: Work, outcome: Outcome) -> Closing:
         """The end of the attempt that is going on, as the journal takes it."""
+        body = outcome.result
         return Closing(
             call_id=work.call.call_id,
             number=work.number,
@@ -86,5 +87,5 @@ class Outcomes:
             at=self._journal.now(),
             receipt_id=work.receipt.receipt_id,
             answer_mac=None if work.spooled else answer_mac(self._journal.secret, outcome),
-            keep_result=work.durable,
+            keep_result=work.durable and (body is None or work.tool.keeps(body)),
         )

@@ -3,8 +3,9 @@
 from typing import Any
 
 import mcp_types as types
+from mcp.shared.exceptions import MCPError
 
-from surefoot_server.call import REPEAT, Answer, error_fields
+from surefoot_server.call import REPEAT, Answer, error_fields, foreign_result, protocol_error
 from surefoot_tools import meta
 from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool
@@ -14,6 +15,11 @@ LONGEST_ERROR = 8000
 """Characters of an error's text; hosts cut it near 11,000."""
 COMPLETE = "complete"
 """The result type of an answer; the SDK leaves it out for the versions before 2026-07-28."""
+
+
+class Passed(MCPError):
+    """A protocol error that a tool that is not ours answered with: it has its receipt."""
+
 
 _REPEAT_SCHEMA = {
     "type": "boolean",
@@ -27,7 +33,7 @@ def describe(tool: AnyTool) -> types.Tool:
     safe = tool.effect is Effect.SAFE
     schema = tool.Arguments.model_json_schema()
     if not safe:
-        schema["properties"] = {**schema.get("properties", {}), REPEAT: _REPEAT_SCHEMA}
+        schema = with_repeat(schema)
     return types.Tool(
         name=tool.name,
         title=tool.title,
@@ -44,11 +50,22 @@ def describe(tool: AnyTool) -> types.Tool:
     )
 
 
+def with_repeat(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of arguments that takes `repeat`, too."""
+    return {**schema, "properties": {**schema.get("properties", {}), REPEAT: _REPEAT_SCHEMA}}
+
+
 def to_result(answer: Answer) -> dict[str, Any]:
     """An answer as a `CallToolResult` on the wire; no structuredContent on an error.
 
     Not the SDK's model: the SDK checks what goes out against the protocol's version in any case.
+
+    Raises:
+        Passed: the answer is a protocol error.
     """
+    passed = protocol_error(answer.outcome)
+    if passed is not None:
+        raise Passed(passed["code"], passed["message"], passed.get("data"))
     about: dict[str, Any] = {
         meta.CALL: {
             "call_id": answer.call_id,
@@ -59,10 +76,14 @@ def to_result(answer: Answer) -> dict[str, Any]:
     if answer.replayed:
         about[meta.REPLAYED] = True
     error = answer.outcome.error
+    foreign = foreign_result(answer.outcome)
+    if foreign is not None:
+        return _foreign(foreign, answer, about)
     if error is None:
+        text = f"{answer.text}\n\n{answer.note}" if answer.note and answer.text else answer.text
         return {
             "resultType": COMPLETE,
-            "content": [{"type": "text", "text": answer.text}],
+            "content": [{"type": "text", "text": text}],
             "structuredContent": answer.outcome.result,
             "isError": False,
             "_meta": about,
@@ -75,6 +96,19 @@ def to_result(answer: Answer) -> dict[str, Any]:
         "isError": True,
         "_meta": about,
     }
+
+
+def _foreign(result: dict[str, Any], answer: Answer, about: dict[str, Any]) -> dict[str, Any]:
+    """What a tool that is not ours said, as it said it: only `_meta` is ours, and the note."""
+    if answer.outcome.error is not None and result.get("resultType", COMPLETE) == COMPLETE:
+        fields = error_fields(answer.outcome.error)
+        about[meta.ERROR] = fields | {"call_id": answer.call_id}
+    whole: dict[str, Any] = {"resultType": COMPLETE, **result}
+    whole["_meta"] = {**(result.get("_meta") or {}), **about}
+    if answer.note:
+        note = {"type": "text", "text": answer.note}
+        whole["content"] = [*result.get("content", []), note]
+    return whole
 
 
 def error_text(error: Error, call_id: str | None) -> str:

@@ -38,10 +38,12 @@ class Reception:
         await self.answered(receipt, outcome)
         return Answer(outcome, disposition, receipt.receipt_id)
 
-    async def answered(self, receipt: Receipt, outcome: Outcome) -> Outcome:
+    async def answered(
+        self, receipt: Receipt, outcome: Outcome, tool: AnyTool | None = None
+    ) -> Outcome:
         """Record what a request is told, and return it: without a key, with the way to repeat."""
-        if outcome.error is not None and receipt.call_id is not None and receipt.key is None:
-            outcome = replace(outcome, error=with_repeat_hint(outcome.error))
+        if outcome.error is not None and tool is not None and receipt.key is None:
+            outcome = replace(outcome, error=with_repeat_hint(outcome.error, tool))
         digest = answer_mac(self._journal.secret, outcome)
         await self.note(replace(receipt, answer_mac=digest, error=outcome.error))
         return outcome
@@ -64,11 +66,15 @@ class Reception:
         return Work(request, tool, arguments, call, receipt)
 
 
-def without_repeat(tool: AnyTool, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+def without_repeat(tool: AnyTool, request: Request) -> tuple[dict[str, Any], bool]:
     """The tool's own arguments, and whether the caller means the same once more.
 
     What is not a boolean stays among the arguments, and is refused there by name.
     """
-    if tool.effect is Effect.SAFE or not isinstance(given.get(REPEAT), bool):
+    given = request.arguments
+    if tool.effect is Effect.SAFE:
         return given, False
-    return {name: value for name, value in given.items() if name != REPEAT}, given[REPEAT]
+    if not tool.repeat_argument or not isinstance(given.get(REPEAT), bool):
+        return given, request.repeat
+    said = request.repeat or given[REPEAT]
+    return {name: value for name, value in given.items() if name != REPEAT}, said

@@ -103,7 +103,7 @@ async def look_at(
         case NotBegun():
             return Found(died(Applied.NO), not_begun=True)
         case Unknown(known):
-            return Found(Outcome.failed(in_doubt(known, seen)))
+            return Found(Outcome.failed(in_doubt(known, seen, tool)))
         case Running():
             if adopted is not None:
                 adopted.set()
@@ -117,12 +117,12 @@ async def _attend(found: Running, context: Context) -> Found:
         return Found(Outcome.failed(Error.of(e)), adopted=True)
 
 
-def interrupted(seen: Entry, context: Context) -> Found:
+def interrupted(seen: Entry, tool: AnyTool, context: Context) -> Found:
     """What is known of an adopted call that was cancelled."""
     if context.interrupted is not None:
         return Found(Outcome.failed(Error.of(context.interrupted)), adopted=True)
     known = "it was stopped after its server had died"
-    return Found(Outcome.failed(in_doubt(known, seen)), adopted=True)
+    return Found(Outcome.failed(in_doubt(known, seen, tool)), adopted=True)
 
 
 class Orphans:
@@ -175,7 +175,7 @@ class Orphans:
                 found = await self._find(tool, seen, context, adopted)
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
-                    await self._record(seen, interrupted(seen, context), context)
+                    await self._record(seen, interrupted(seen, tool, context), context)
                 raise
             with anyio.CancelScope(shield=True):
                 await self._record(seen, found, context)

@@ -7,6 +7,7 @@ Tells its address by a line of JSON on stderr, as `surefoot serve --http` does.
 
 import json
 import sys
+import tempfile
 from typing import Any
 
 import anyio
@@ -14,14 +15,20 @@ from mcp.server.mcpserver import MCPServer
 from tests.foreign import fixture_content as content
 from tests.foreign import fixture_dialogue as dialogue
 
-from surefoot_server.door import Door
+from surefoot_server.extension import Surefoot, lowlevel
 from surefoot_server.http.address import Address
 from surefoot_server.http.serving import HttpApp, serve
 
 
-def fixture_server() -> MCPServer[Any]:
-    """The server."""
-    server: MCPServer[Any] = MCPServer("fixtures", version="1", log_level="ERROR")
+def fixture_server(surefoot: Surefoot) -> MCPServer[Any]:
+    """The server, with our extension mounted: each call has its identity and its receipt."""
+    server: MCPServer[Any] = MCPServer(
+        "fixtures",
+        version="1",
+        log_level="ERROR",
+        lifespan=surefoot.lifespan,
+        extensions=[surefoot],
+    )
     content.add_contents(server)
     content.add_schema_tool(server)
     content.add_resources(server)
@@ -36,13 +43,14 @@ def fixture_server() -> MCPServer[Any]:
 async def main() -> None:
     """Serve it on a free port of the loopback until SIGTERM."""
     address, listening = Address("127.0.0.1", 0).bind()
-    door = Door()
-    app = HttpApp(content.lowlevel(fixture_server()), door, address.security())
 
     def tell() -> None:
         print(json.dumps({"event": "listening", "url": address.url}), file=sys.stderr, flush=True)
 
-    await serve(app, door, [listening], tell)
+    with tempfile.TemporaryDirectory() as state:
+        surefoot = Surefoot(state)
+        web = HttpApp(lowlevel(fixture_server(surefoot)), surefoot.door, address.security())
+        await serve(web, surefoot.door, [listening], tell)
 
 
 if __name__ == "__main__":

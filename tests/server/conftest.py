@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.journals import Site
+from tests.support.office import Office
 from tests.support.postgres import Postgres
 
 from surefoot_server.journal.memory import Memory
@@ -29,3 +30,9 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Site]:
     site = Site(tmp_path, None, Memory()) if in_memory else Site(tmp_path, path)
     yield site
     site.close()
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """An office with a state directory of its own."""
+    return Office(tmp_path / "state")

@@ -32,7 +32,7 @@ def names_the_way(answer: Answer | None) -> bool:
     """Whether an answer tells how to do it once more on purpose."""
     assert answer is not None
     said = answer.outcome.error
-    return "repeat: true" in (answer.text if said is None else said.hint or "")
+    return "repeat: true" in (answer.note if said is None else said.hint or "")
 
 
 def happened(site: Site) -> int:

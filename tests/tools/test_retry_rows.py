@@ -237,10 +237,10 @@ ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
     (answers.still_running, answers.still_running("c", 45.0), AGAIN_UNLESS_OPAQUE),
     (answers.server_died, answers.server_died(Applied.NO), dict.fromkeys(Effect, LATER)),
     (answers.server_died, answers.server_died(Applied.UNKNOWN), AGAIN_UNLESS_OPAQUE),
-    (answers.in_doubt, answers.in_doubt("since noon", SEEN), IN_DOUBT_ROW),
+    (answers.in_doubt, answers.in_doubt("since noon", SEEN, Probe()), IN_DOUBT_ROW),
     (
         answers.explained,
-        answers.explained(answers.in_doubt("since noon", SEEN), SEEN),
+        answers.explained(answers.in_doubt("since noon", SEEN, Probe()), SEEN, Probe()),
         IN_DOUBT_ROW,
     ),
     (answers.result_gone, answers.result_gone(SEEN), dict.fromkeys(Effect, FINAL)),
@@ -248,7 +248,7 @@ ANSWERS: list[tuple[Callable[..., Error], Error, dict[Effect, Next]]] = [
     (answers.foreign_roots, answers.foreign_roots("x"), dict.fromkeys(Effect, FINAL)),
     (
         answers.with_repeat_hint,
-        answers.with_repeat_hint(answers.in_doubt("since noon", SEEN)),
+        answers.with_repeat_hint(answers.in_doubt("since noon", SEEN, Probe()), Probe()),
         IN_DOUBT_ROW,
     ),
     (

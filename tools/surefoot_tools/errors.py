@@ -4,6 +4,7 @@ Before it: nothing. After it: `outcome.py` (how a call ended) and `retry.py` (wh
 """
 
 from enum import StrEnum
+from typing import Any
 
 
 class Code(StrEnum):
@@ -81,6 +82,8 @@ class ToolError(Exception):
         origin: Whose fault; by default the one of `DEFAULT_ORIGIN`.
         hint: The next step for whoever must act on it.
         retry_after: Seconds after which a retry makes sense.
+        result: What the tool said of it in its own form, as JSON of its `Result`; it goes to the
+            caller as it is.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class ToolError(Exception):
         origin: Origin | None = None,
         hint: str | None = None,
         retry_after: float | None = None,
+        result: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -100,3 +104,4 @@ class ToolError(Exception):
         self.origin = origin if origin is not None else DEFAULT_ORIGIN[code]
         self.hint = hint
         self.retry_after = retry_after
+        self.result = result

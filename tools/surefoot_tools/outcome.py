@@ -37,15 +37,19 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended. Exactly one of `result` and `error` is there."""
+    """How a call ended: with a `result`, or with an `error`.
+
+    A failed tool that is not ours may have said something of its own (`ToolError.result`): then
+    both are there.
+    """
 
     status: Status
     result: dict[str, Any] | None = None
-    """The result as JSON, of the tool's `Result` type, when the call succeeded."""
+    """What the tool said, as JSON of its `Result` type."""
     error: Error | None = None
 
     @classmethod
-    def failed(cls, error: Error) -> "Outcome":
+    def failed(cls, error: Error, result: dict[str, Any] | None = None) -> "Outcome":
         """A failure; one whose effect is unknown is in doubt (in doubt beats a wrong 'failed')."""
         status = Status.IN_DOUBT if error.applied is Applied.UNKNOWN else Status.FAILED
-        return cls(status, error=error)
+        return cls(status, result, error)

@@ -17,10 +17,20 @@ class Registry:
 
     def __init__(self, tools: Iterable[AnyTool]) -> None:
         self._tools: dict[str, AnyTool] = {}
+        self.renew(tools)
+
+    def renew(self, tools: Iterable[AnyTool]) -> None:
+        """Offer these from now on: the tools of a server that is not ours come and go.
+
+        Raises:
+            ValueError: two tools share a name.
+        """
+        named: dict[str, AnyTool] = {}
         for tool in sorted(tools, key=lambda tool: tool.name):
-            if tool.name in self._tools:
+            if tool.name in named:
                 raise ValueError(f"two tools are called {tool.name!r}")
-            self._tools[tool.name] = tool
+            named[tool.name] = tool
+        self._tools = named
 
     def get(self, name: str) -> AnyTool | None:
         """The tool of that name, if it is offered."""

@@ -54,6 +54,8 @@ class Group(StrEnum):
     FILES = "files"
     DATABASE = "database"
     ACCOUNTING = "accounting"
+    OTHERS = "others"
+    """Tools of a server that is not ours."""
 
 
 class Arguments(BaseModel):
@@ -160,6 +162,9 @@ class Tool(ABC, Generic[A, R]):
     open_world: ClassVar[bool] = False
     """MCP `openWorldHint`: it may reach things outside the roots and databases."""
 
+    repeat_argument: ClassVar[bool] = True
+    """Whether `repeat` among the arguments is ours; a tool that is not ours may have its own."""
+
     Arguments: ClassVar[type[Arguments]]
     Result: ClassVar[type[Result]]
 
@@ -170,6 +175,10 @@ class Tool(ABC, Generic[A, R]):
         target share a circuit and a retry budget. None: there is no such thing.
         """
         return None
+
+    def keeps(self, result: dict[str, Any]) -> bool:
+        """Whether a result of this tool is kept, so that its key finds it again."""
+        return True
 
     def within(self, roots: Sequence[Path]) -> Self:
         """This tool, confined to fewer roots than its own; one that has none stays as it is.

@@ -29,7 +29,7 @@ from surefoot_server.journal.rows import (
     to_json,
 )
 from surefoot_server.journal.states import Change, Delivery, Disposition, State, may
-from surefoot_tools.errors import Applied
+from surefoot_tools.errors import Applied, Origin
 from surefoot_tools.outcome import Error
 
 Changed = list[tuple[str, Row]]
@@ -290,4 +290,5 @@ def _told(row: Row) -> Told:
         Disposition(row["disposition"]),
         None if row["delivery"] is None else Delivery(row["delivery"]),
         final=error is None or error.applied is not Applied.UNKNOWN,
+        by_tool=error is not None and error.origin is Origin.TOOL,
     )

@@ -127,8 +127,8 @@ UPDATE receipt SET delivery = :delivery, delivery_at = :at WHERE receipt_id = :r
 RETURNING *;
 
 -- name: resolve_call
--- A person said what became of a call in doubt.
-UPDATE call SET state = :state, error = :error, resolved = :resolved, ended_at = :at
+-- A person said what became of a call in doubt; what its tool said of it is no longer the answer.
+UPDATE call SET state = :state, result = NULL, error = :error, resolved = :resolved, ended_at = :at
 WHERE call_id = :call_id AND state = 'in_doubt'
 RETURNING *;
 

@@ -106,6 +106,8 @@ class Told:
     """What became of the answer; None while that is open."""
     final: bool = True
     """Whether it says what became of the call: that it still runs or is in doubt does not."""
+    by_tool: bool = False
+    """Whether it is an error of the tool's own."""
 
 
 @dataclass(frozen=True, slots=True)
