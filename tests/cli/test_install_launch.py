@@ -7,7 +7,7 @@ import pytest
 
 from surefoot_cli.install.launch import Installation, NoLauncher, command
 
-WHEEL = '{"url": "file:///work/my%20checkout", "dir_info": {}}'
+WHEEL = '{"url": "file:///srv/my%20checkout", "dir_info": {}}'
 GIT = '{"url": "https://host/surefoot.git", "vcs_info": {"vcs": "git"}}'
 
 
@@ -35,7 +35,7 @@ def test_an_environment_that_stays_starts_by_its_interpreter(tmp_path: Path, pla
     ("origin", "words"),
     [
         (None, ("surefoot@1.2.3",)),
-        (WHEEL, ("--from", "/work/my checkout", "surefoot")),
+        (WHEEL, ("--from", "/srv/my checkout", "surefoot")),
         (GIT, ("--from", "https://host/surefoot.git", "surefoot")),
     ],
 )
@@ -52,7 +52,7 @@ def test_of_uvx_it_is_uvx_with_our_version_or_our_place(
     ("origin", "words"),
     [
         (None, ("run", "surefoot==1.2.3")),
-        (WHEEL, ("run", "--spec", "/work/my checkout", "surefoot")),
+        (WHEEL, ("run", "--spec", "/srv/my checkout", "surefoot")),
     ],
 )
 def test_of_pipx_run_it_is_pipx_run(
