@@ -100,7 +100,6 @@ def added(value: dict[str, Any]) -> dict[str, Any]:
 @example(("{ }", {}))
 @example(('{"mcpServers": {\n\t}, // c\n}', {HOLDER: {}}))
 @example(('{"mcpServers":{"a":{}},}', {HOLDER: {"a": {}}}))
-@given(documents(ours=False))
 def put_and_take(written: Written) -> None:
     text, value = written
     new = put(text, HOLDER, NAME, ENTRY, Dialect.JSONC)
@@ -110,7 +109,6 @@ def put_and_take(written: Written) -> None:
     assert take(new, HOLDER, NAME, Dialect.JSONC) == text
 
 
-@given(tidy())
 def put_and_take_in_style(written: Written) -> None:
     text, value = written
     new = put(text, HOLDER, NAME, ENTRY, Dialect.JSON)
@@ -120,7 +118,6 @@ def put_and_take_in_style(written: Written) -> None:
         assert new.count("\n") == new.count("\r\n")
 
 
-@given(documents(ours=False), values())
 def put_over(written: Written, old: Written) -> None:
     there = put(written[0], HOLDER, NAME, {"was": 0}, Dialect.JSONC)
     member = parse(there, Dialect.JSONC).root.member(HOLDER)
@@ -134,7 +131,6 @@ def put_over(written: Written, old: Written) -> None:
     assert entries(new, HOLDER, Dialect.JSONC)[NAME] == {**kept, **ENTRY}
 
 
-@given(documents(ours=True))
 def take_what_others_put(written: Written) -> None:
     text, value = written
     left = take(text, HOLDER, NAME, Dialect.JSONC)
@@ -148,25 +144,30 @@ def take_what_others_put(written: Written) -> None:
         assert said == {key: held for key, held in value.items() if key != HOLDER}
 
 
-PROPERTIES: list[Callable[[], None]] = [
-    put_and_take,
-    put_and_take_in_style,
-    put_over,
-    take_what_others_put,
-]
+PROPERTIES: dict[Callable[..., None], tuple[st.SearchStrategy[Any], ...]] = {
+    put_and_take: (documents(ours=False),),
+    put_and_take_in_style: (tidy(),),
+    put_over: (documents(ours=False), values()),
+    take_what_others_put: (documents(ours=True),),
+}
+
+
+def play(holds: Callable[..., None], examples: int) -> None:
+    """Try a property; made anew each time, as hypothesis takes settings only once."""
+    settings(max_examples=examples, deadline=None)(given(*PROPERTIES[holds])(holds))()
 
 
 @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
-def test_nothing_changes_but_our_entry(holds: Callable[[], None]) -> None:
+def test_nothing_changes_but_our_entry(holds: Callable[..., None]) -> None:
     """Guard: the layouts of `edit._fill`, the comma of `edit._add`, the cuts of `edit._remove`."""
-    settings(max_examples=15, deadline=None)(holds)()
+    play(holds, 15)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)
-def test_nothing_changes_but_our_entry_in_many_texts(holds: Callable[[], None]) -> None:
+def test_nothing_changes_but_our_entry_in_many_texts(holds: Callable[..., None]) -> None:
     """Guard: as above."""
-    settings(max_examples=800, deadline=None)(holds)()
+    play(holds, 800)
 
 
 @pytest.mark.parametrize("text", ["", " \r\n", "\n"])

@@ -177,7 +177,9 @@ class Answers(Played):
         if alone and not lost:
             stop(call)
         self.do(go)
-        each.sent.delivery = "stopped" if alone and not lost else "lost"
+        # What comes to its end in spite of a cancel is an answer that nobody reads.
+        stopped = alone and not lost and call.state != "succeeded"
+        each.sent.delivery = "stopped" if stopped else "lost"
         if call.state != "running":
             self.answered(call)
 
