@@ -1,6 +1,6 @@
 """A tool that is not ours: somebody else does the work, the executor sees to the rest.
 
-`extension` (the tools of an `MCPServer`) and `wrap` (those of a server behind a proxy) share it:
+`extension` uses it for the tools of an `MCPServer`:
 
     with carried_by(carrier):
         answer = await door.call(context, name, arguments)
