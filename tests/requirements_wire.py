@@ -3,6 +3,7 @@
 from tests.requirement import Requirement
 
 HTTP = "docs/http.md"
+WRAP = "docs/wrap.md"
 
 WIRE: dict[str, Requirement] = {
     "http.eras": Requirement(
@@ -277,6 +278,86 @@ WIRE: dict[str, Requirement] = {
             "server/test_extension.py::test_tools_are_listed_with_their_effects_and_the_way_to_repeat",
             "server/test_extension.py::test_an_effect_of_a_tool_that_is_not_there_ends_the_start",
             "server/test_extension.py::test_a_call_without_the_lifespan_is_told_what_is_missing",
+        ),
+    ),
+    "wrap.unchanged": Requirement(
+        "Before another server, everything but calls passes as the JSON that it is.",
+        WRAP,
+        (
+            "server/test_wrap.py::test_everything_but_calls_passes_as_it_is",
+            "server/test_wrap.py::test_progress_and_the_questions_of_a_server_reach_the_client",
+            "server/test_wrap.py::test_the_streams_of_news_of_the_later_era_pass_by_their_names",
+            "cli/test_wrap_foreign.py::test_the_filesystem_server_is_listed_unchanged_and_a_write_sent_again_is_done_once",
+            "cli/test_wrap_foreign.py::test_the_sqlite_server_keeps_its_resources_and_prompts_and_inserts_once",
+        ),
+    ),
+    "wrap.eras": Requirement(
+        "A client and a server of different eras understand each other.",
+        WRAP,
+        (
+            "server/test_wrap.py::test_a_client_of_the_later_era_is_translated_for_an_earlier_server",
+            "server/test_wrap.py::test_a_client_of_the_earlier_era_is_translated_for_a_later_server",
+            "cli/test_wrap_foreign.py::test_a_client_of_the_later_era_has_the_filesystem_server",
+        ),
+    ),
+    "wrap.once": Requirement(
+        "A key runs a tool of another server once, whichever side dies; what is unknown is said.",
+        WRAP,
+        (
+            "server/test_wrap.py::test_a_key_that_comes_again_gets_the_whole_result_and_the_tool_runs_once",
+            "server/test_wrap.py::test_a_server_that_dies_over_a_call_is_started_again_and_the_call_as_its_effect_allows",
+            "server/test_wrap.py::test_a_server_that_is_gone_after_it_has_asked_leaves_doubt",
+            "server/test_wrap.py::test_a_server_that_never_starts_is_unavailable_with_its_last_words",
+            "cli/test_wrap.py::test_a_call_sent_again_after_a_kill_of_the_proxy_does_what_its_effect_allows",
+            "cli/test_wrap.py::test_a_server_killed_in_the_middle_of_a_call_leaves_it_in_doubt_and_the_next_call_runs",
+            "cli/test_wrap_foreign.py::test_a_kill_in_the_middle_of_a_call_does_it_once",
+        ),
+    ),
+    "wrap.effects": Requirement(
+        "Effects are declared, or come from a server's hints; an argument of its own stays.",
+        WRAP,
+        (
+            "server/test_wrap_tools.py::test_effects_come_from_the_hints_unless_they_are_declared",
+            "server/test_wrap_tools.py::test_an_argument_repeat_of_a_tool_that_cannot_be_read_is_its_own",
+            "server/test_wrap_tools.py::test_a_server_whose_list_never_comes_is_called_all_the_same_with_all_arguments",
+            "cli/test_wrap.py::test_effects_come_from_the_command_line_then_the_file_then_the_hints",
+        ),
+    ),
+    "wrap.apart": Requirement(
+        "Another server's key is another key, also one of another folder, query or user.",
+        WRAP,
+        (
+            "server/test_wrap.py::test_the_same_key_before_another_server_is_another_call",
+            "server/test_wrap.py::test_the_same_command_in_another_folder_is_another_server",
+            "server/test_wrap_http.py::test_another_query_or_user_is_another_server_and_neither_is_told",
+        ),
+    ),
+    "wrap.end": Requirement(
+        "A proxy that ends takes its server along; on Linux also one that is killed.",
+        WRAP,
+        (
+            "cli/test_wrap.py::test_a_proxy_that_is_told_to_end_ends_with_its_server",
+            "cli/test_wrap.py::test_a_proxy_killed_in_the_middle_of_a_call_takes_its_server_along",
+        ),
+    ),
+    "wrap.http": Requirement(
+        "Over HTTP nothing is sent twice or on, no header of the client leaks, and what is known"
+        " of a call without an answer is said.",
+        WRAP,
+        (
+            "server/test_wrap_http.py::test_a_server_over_http_is_called_once_for_a_key_and_with_our_headers_alone",
+            "server/test_wrap_http.py::test_a_server_over_http_that_is_away_was_not_asked_and_one_that_is_back_is",
+            "server/test_wrap_http.py::test_a_server_over_http_that_goes_in_the_middle_of_a_call_leaves_it_in_doubt",
+            "server/test_wrap_http.py::test_a_refusal_by_http_says_what_is_known_and_is_not_followed",
+        ),
+    ),
+    "wrap.bounds": Requirement(
+        "What a server says without an end is not waited for.",
+        WRAP,
+        (
+            "server/test_wrap_tools.py::test_a_list_of_tools_without_an_end_is_left_and_what_it_told_is_used",
+            "server/test_wrap_http.py::test_a_refusal_whose_text_does_not_end_is_read_so_far_and_no_further",
+            "server/test_wrap_http.py::test_an_answer_that_is_too_long_is_not_read_to_its_end",
         ),
     ),
 }

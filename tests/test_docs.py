@@ -110,7 +110,7 @@ def test_mcp_json_starts_the_server_of_this_checkout(tmp_path: Path) -> None:
 def test_every_command_line_in_the_docs_names_a_verb_and_options_that_exist(page: Path) -> None:
     for block in blocks(page, "sh"):
         for line in block.splitlines():
-            words = line.partition("#")[0].split()
+            words = line.partition("#")[0].partition(" -- ")[0].split()
             if not words or not words[0].endswith("surefoot"):
                 continue
             found = dict(commands(words[1]))

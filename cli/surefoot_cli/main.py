@@ -11,6 +11,7 @@ USAGE, ENVIRONMENT = 2, 3
 
 VERBS = {
     "serve": "Offer the tools over MCP.",
+    "wrap": "Stand before another MCP server, and make its calls safe to repeat.",
     "token": "Make, list and revoke the bearer tokens of a server over HTTP.",
     "run": "Run a suite with models and record every attempt.",
     "report": "Report on runs, from their records alone.",

@@ -3,7 +3,6 @@
 import gc
 import importlib.metadata
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from surefoot_server.config import Config, Retention
 
 if TYPE_CHECKING:
     from surefoot_server.app import App
-    from surefoot_server.stdio import MessageReader
 
 
 @click.command
@@ -129,8 +127,10 @@ def command(
     if listen.address is not None:
         listen.serve(app)
     else:
+        from surefoot_cli import over_stdio
+
         listen.observe(app)
-        anyio.run(_serve, app)
+        anyio.run(over_stdio.serve, app.server, app.door)
 
 
 def _made(config: Config) -> "App":
@@ -173,26 +173,3 @@ def _retention(results: float | None, keys: float | None) -> Retention:
     if results is None:
         return Retention(chosen.keys, chosen.keys)
     raise click.BadParameter("not shorter than --keep-results", param_hint="--keep-keys")
-
-
-async def _serve(app: "App") -> None:
-    from surefoot_server.stdio import divert, stdio
-
-    wire = divert()
-    exchange = app.door.exchange
-    exchange.tracked = True
-    async with stdio(wire, exchange) as (reading, writing), anyio.create_task_group() as tasks:
-        tasks.start_soon(_end_on_signal, reading)
-        options = app.server.create_initialization_options()
-        await app.server.run(reading, writing, options)
-        tasks.cancel_scope.cancel()
-
-
-async def _end_on_signal(reading: "MessageReader") -> None:
-    """SIGTERM and SIGINT end the server in order: what runs ends or is stopped, and is recorded.
-
-    A second signal changes nothing: the end is a matter of seconds (`runs.DRAIN`) anyway.
-    """
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            reading.end()

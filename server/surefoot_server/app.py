@@ -1,7 +1,7 @@
 """A whole server: the tools of a configuration, their executor, and MCP's requests to both.
 
-The modules with MCP types are this one and the other door (`extension`), and what they share:
-`door`, `incoming` before it and `outgoing` behind it, `exchange` beside it.
+The modules with MCP types are this one and the two other doors (`extension`, `wrap`), and what they
+share: `door`, `incoming` before it and `outgoing` behind it, `exchange` beside it.
 """
 
 from collections.abc import AsyncGenerator, Callable, Coroutine

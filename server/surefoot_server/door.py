@@ -1,6 +1,6 @@
-"""The door that all ways in share: `tools/call` to the executor, and its answer back.
+"""The door that all three ways in share: `tools/call` to the executor, and its answer back.
 
-`app` is our own server, `extension` an MCP extension that any server mounts.
+`app` is our own server, `extension` an MCP extension that any server mounts, `wrap` a proxy.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """A tool that is not ours: somebody else does the work, the executor sees to the rest.
 
-`extension` uses it for the tools of an `MCPServer`:
+`extension` (the tools of an `MCPServer`) and `wrap` (those of a server behind a proxy) share it:
 
     with carried_by(carrier):
         answer = await door.call(context, name, arguments)
@@ -145,7 +145,7 @@ class ForeignTool(Tool[ForeignArguments, ForeignResult]):
         name: As its server has it.
         effect: What it does to the world.
         title: For people.
-        repeat_argument: Whether `repeat` among its arguments is ours: it has none of that name.
+        repeat_argument: Whether `repeat` among its arguments is ours; see `repeat_is_ours`.
         recover: Finds out what became of a call whose server died; without it a call of a tool
             that may act at most once stays in doubt.
         most_kept: Bytes of a result that is kept.
@@ -202,7 +202,7 @@ class ForeignTool(Tool[ForeignArguments, ForeignResult]):
             tool.name,
             effect_of(tool, effect),
             title=tool.title,
-            repeat_argument=REPEAT not in (tool.input_schema.get("properties") or {}),
+            repeat_argument=repeat_is_ours(tool.input_schema),
             recover=recover,
             most_kept=most_kept,
         )
@@ -325,6 +325,31 @@ def effect_of(tool: types.Tool, declared: Effect | str | None = None) -> Effect:
     if hints is not None and hints.read_only_hint:
         return Effect.SAFE
     return Effect.IDEMPOTENT if hints is not None and hints.idempotent_hint else Effect.AT_MOST_ONCE
+
+
+def repeat_is_ours(schema: object) -> bool:
+    """Whether a tool cannot mean anything by an argument `repeat`, of the schema of its arguments.
+
+    In doubt it can: taken from it by mistake, the argument would be lost.
+    """
+    if not isinstance(schema, Mapping):
+        return False
+    top = cast("Mapping[str, Any]", schema)
+    takes_any = bool(top.get("patternProperties")) or top.get("additionalProperties", False)
+    return takes_any is False and not _names_repeat(top)
+
+
+def _names_repeat(schema: object) -> bool:
+    """Whether a property of that name is anywhere in a schema, also in its alternatives."""
+    if isinstance(schema, list):
+        return any(map(_names_repeat, cast("list[object]", schema)))
+    if not isinstance(schema, Mapping):
+        return False
+    parts = cast("Mapping[str, object]", schema)
+    properties = parts.get("properties")
+    if isinstance(properties, Mapping) and REPEAT in properties:
+        return True
+    return any(map(_names_repeat, parts.values()))
 
 
 def _check_json(value: Any) -> None:

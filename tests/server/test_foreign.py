@@ -16,6 +16,7 @@ from surefoot_server.foreign import (
     carried_by,
     effect_key,
     effect_of,
+    repeat_is_ours,
 )
 from surefoot_tools import meta
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
@@ -193,3 +194,25 @@ def test_an_effect_that_needs_more_than_a_foreign_tool_has_is_refused(declared: 
     tool = types.Tool(name="t", input_schema={"type": "object"})
     with pytest.raises(ValueError, match=r"t (cannot be|is declared to be)"):
         ForeignTool.of(tool, declared)
+
+
+SCHEMAS: list[tuple[object, bool]] = [
+    ({"type": "object"}, True),
+    ({"properties": {"to": {"type": "string"}}, "additionalProperties": False}, True),
+    ({"properties": {"repeat": {"type": "boolean"}}}, False),
+    ({"allOf": [{"properties": {"repeat": {}}}]}, False),
+    ({"$ref": "#/$defs/A", "$defs": {"A": {"properties": {"repeat": {}}}}}, False),
+    ({"additionalProperties": {"type": "boolean"}}, False),
+    ({"additionalProperties": True}, False),
+    ({"additionalProperties": {}}, False),
+    ({"patternProperties": {"^r": {}}}, False),
+    (None, False),
+]
+
+
+@pytest.mark.parametrize(("schema", "ours"), SCHEMAS)
+def test_an_argument_repeat_is_ours_only_if_the_tool_can_mean_nothing_by_it(
+    schema: object, ours: bool
+) -> None:
+    """Guard: `foreign.repeat_is_ours`."""
+    assert repeat_is_ours(schema) is ours

@@ -116,7 +116,7 @@ async def ended(server: Wire, place: Place) -> None:
 async def test_a_command_without_a_key_is_killed_at_once_and_recorded(
     place: Place, end: str
 ) -> None:
-    """Guard: `Runs.drain`, `Flow.end` and `serve._end_on_signal`."""
+    """Guard: `Runs.drain`, `Flow.end` and `over_stdio._end_on_signal`."""
     started = place.workspace / "started"
     async with wire(place) as server:
         await server.ask(0, "server/discover")
