@@ -1,8 +1,9 @@
 # Each target sets up what it needs by itself: a machine with Python 3.11+ and make is enough.
 PYTHON ?= python3
 BIN := .venv/bin
-# A process a core, four at most: tests wait for other processes more than they compute.
-PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
+# A process more than cores, four at most: tests wait for other processes more than they compute.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS)
 READY := .venv/.ready
 
 .PHONY: setup foreign demo test test-all torture check bench lock suites states bundle clean

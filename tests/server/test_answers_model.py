@@ -301,7 +301,7 @@ class Answers(Played):
 
 TestAnswers = Answers.TestCase
 TestAnswers.settings = settings(
-    max_examples=rounds(fast=20, ci=200, full=200),
+    max_examples=rounds(fast=12, ci=200, full=200),
     stateful_step_count=rounds(fast=30, ci=50, full=50),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

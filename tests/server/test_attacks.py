@@ -85,7 +85,7 @@ async def is_well(server: Wire) -> None:
         pass
 
 
-@pytest.mark.parametrize("envelope", [False, True])
+@pytest.mark.parametrize("envelope", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_every_attack_over_stdio_is_answered_and_survived(
     place: Place, tmp_path: Path, envelope: bool
 ) -> None:
@@ -169,6 +169,7 @@ def refused(reply: Reply) -> bool:
     return "error" in reply.message or reply.result.get("isError") is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
 async def test_every_attack_over_http_is_answered_and_survived(
     place: Place, tmp_path: Path, era: str

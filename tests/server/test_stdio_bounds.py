@@ -134,7 +134,10 @@ async def test_a_line_made_to_take_long_to_look_through_holds_nobody_up(place: P
             assert (await server.receive())["error"]["code"] == -32700, name
 
 
-@pytest.mark.parametrize("name", ["null", "1.5", "true", "[7]"])
+@pytest.mark.parametrize(
+    "name",
+    ["null", *(pytest.param(each, marks=pytest.mark.slow) for each in ("1.5", "true", "[7]"))],
+)
 async def test_a_request_whose_id_is_none_is_answered_without_one(place: Place, name: str) -> None:
     """Guard: the last branch of `MessageReader.receive`."""
     async with wire(place) as server:
@@ -145,7 +148,11 @@ async def test_a_request_whose_id_is_none_is_answered_without_one(place: Place, 
         assert answer["error"]["code"] == -32600
 
 
-@pytest.mark.parametrize(("first", "second"), [(7, 7), (7, "7"), ("x", "x")], ids=repr)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(7, "7"), *(pytest.param(each, each, marks=pytest.mark.slow) for each in (7, "x"))],
+    ids=repr,
+)
 async def test_an_id_that_is_in_use_names_no_second_request(
     place: Place, first: int | str, second: int | str
 ) -> None:

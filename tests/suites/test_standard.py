@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 SUITE = load(find("standard"))
 KINDS = 3
 """Of mutations: a step left out, a step made twice, a fixture emptied."""
-STRIDE = 7
+STRIDE = 14
 """The fast run mutates every so many steps; the slow one each."""
 
 each_suite = pytest.mark.parametrize("suite", SHIPPED, ids=[suite.name for suite in SHIPPED])

@@ -320,6 +320,9 @@ def warm_up() -> None:
         workspace = Path(folder) / "workspace"
         workspace.mkdir()
         anyio.run(once, Setup(state=f"{folder}/state", workspace=str(workspace)))
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(10)  # those of anyio end by themselves, a little after their loop
     assert threading.active_count() == 1
 
 

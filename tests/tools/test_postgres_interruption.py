@@ -164,6 +164,7 @@ def stopped(postgres: Postgres) -> Generator[None]:
         postgres.start()
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_away_is_unavailable_and_nothing_was_done(
     postgres: Postgres, url: str
 ) -> None:
