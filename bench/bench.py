@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -22,13 +23,17 @@ from http_rows import http_rows
 from journal_pairs import journal_row
 from line_client import LineClient
 from paired import COMPILED, WARM_UP, Absent, Arm, Row, measure
+from peers import NAMES
 from place import ARGV, CONTENT, Place
+from shell_rows import shell_rows
 from starts import start_rows
 from table import show
 from typescript import PACKAGES
 
 ROW_BOUND = 9.0
-"""Seconds that a row may take: the whole is under four minutes."""
+"""Seconds that a row may take: the whole is under five minutes."""
+GROUPS = ("start", "calls", "http", "shell", "journal", "flushes")
+"""What can be chosen."""
 
 
 def call_rows(place: Place, rounds: int, calls: int) -> list[Row]:
@@ -157,28 +162,47 @@ def _filesystem(folder: Path) -> str:
     return kind
 
 
-def run(rounds: int, calls: int, packages: Path = PACKAGES) -> dict[str, Any]:
-    """Run everything in a temporary folder; TMPDIR chooses the disk."""
+def run(
+    rounds: int,
+    calls: int,
+    packages: Path = PACKAGES,
+    groups: Collection[str] = GROUPS,
+    peers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run it in a temporary folder; TMPDIR chooses the disk.
+
+    Args:
+        rounds: Of each row, at most.
+        calls: Of each arm in each round.
+        packages: A `node_modules` with the TypeScript SDK.
+        groups: Of rows.
+        peers: Commands of other servers with a shell, by name.
+    """
+    rows: list[Row] = []
+    more: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="surefoot-bench-") as name:
         place = Place.make(Path(name), packages)
         about = machine(place)
-        rows = [
-            *start_rows(place, max(1, rounds // 3)),
-            *call_rows(place, rounds, calls),
-            *http_rows(place, rounds, calls, ROW_BOUND),
-        ]
-        pairs = max(1, calls // 8)
-        journal = journal_row(place.folder, rounds=rounds, pairs=pairs, bound=ROW_BOUND)
-        flushes = count(place)
+        if "start" in groups:
+            rows += start_rows(place, max(1, rounds // 3))
+        if "calls" in groups:
+            rows += call_rows(place, rounds, calls)
+        if "http" in groups:
+            rows += http_rows(place, rounds, calls, ROW_BOUND)
+        if "shell" in groups:
+            rows += shell_rows(place, peers or {}, rounds, calls, ROW_BOUND)
+        if "journal" in groups:
+            pairs = max(1, calls // 8)
+            row = journal_row(place.folder, rounds=rounds, pairs=pairs, bound=ROW_BOUND)
+            more["journal"] = _row(row)
+        if "flushes" in groups:
+            more["flushes_per_call"] = _flushes(count(place))
     return {
         "machine": about,
         "rounds": rounds,
         "calls": calls,
         "rows": [_row(row) for row in rows],
-        "journal": _row(journal),
-        "flushes_per_call": flushes
-        if isinstance(flushes, str)
-        else {each.tool: _flushes(each) for each in flushes},
+        **more,
     }
 
 
@@ -200,9 +224,12 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _flushes(each: Flushes) -> dict[str, float]:
-    numbers = asdict(each)
-    del numbers["tool"]
+def _flushes(found: list[Flushes] | str) -> dict[str, dict[str, float]] | str:
+    if isinstance(found, str):
+        return found
+    numbers = {each.tool: asdict(each) for each in found}
+    for each in numbers.values():
+        del each["tool"]
     return numbers
 
 
@@ -211,6 +238,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
+
+
+def _peer(text: str) -> tuple[str, str]:
+    name, _, command = text.partition("=")
+    if name not in NAMES or not command:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=COMMAND with one of {NAMES}")
+    return name, command
 
 
 def main() -> None:
@@ -226,9 +260,29 @@ def main() -> None:
         default=PACKAGES,
         help="where the TypeScript SDK is; default: where the tests have it",
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=GROUPS,
+        help="a group of rows; can be given several times. Default: all",
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        type=_peer,
+        metavar="NAME=COMMAND",
+        help=f"another server with a shell, where it is installed; NAME: {' or '.join(NAMES)}",
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     options = parser.parse_args()
-    found = run(options.rounds, options.calls, options.node_modules)
+    found = run(
+        options.rounds,
+        options.calls,
+        options.node_modules,
+        options.only or GROUPS,
+        dict(options.peer),
+    )
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if options.json else show(found))
 
 

@@ -36,8 +36,8 @@ def request(
     return json.dumps(message).encode()
 
 
-def check(answer: bytes) -> Any:
-    """The id of the request that an answer is to.
+def opened(answer: bytes) -> tuple[Any, dict[str, Any]]:
+    """The id of the request that an answer is to, and its result.
 
     Raises:
         Refused: it is an error, or no answer.
@@ -48,8 +48,19 @@ def check(answer: bytes) -> Any:
         raise Refused(f"no JSON: {shown(answer)}") from e
     result = message.get("result")
     if result is None or result.get("isError"):
-        raise Refused(shown(answer))
-    return message.get("id")
+        raise Refused(_error(result) or shown(answer))
+    return message.get("id"), result
+
+
+def check(answer: bytes) -> Any:
+    """As `opened`; the id alone."""
+    return opened(answer)[0]
+
+
+def _error(result: dict[str, Any] | None) -> str:
+    """What an error says, if it says anything."""
+    texts = [part.get("text", "") for part in (result or {}).get("content", [])]
+    return "\n".join(texts)[:400]
 
 
 def shown(answer: bytes) -> str:

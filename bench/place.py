@@ -52,9 +52,18 @@ class Place:
         database.close()
         return cls(folder, workspace, TypeScript.find(packages, folder / "typescript"))
 
-    def command(self) -> list[str]:
-        """The command line of `surefoot serve`."""
-        serve = [sys.executable, "-P", "-m", "surefoot_cli", "serve", "--sandbox", "off"]
+    def command(self, sandbox: str = "off") -> list[str]:
+        """The command line of `surefoot serve`.
+
+        Args:
+            sandbox: `off`, or what confines its commands: `bubblewrap` or `landlock`.
+        """
+        program, level = {
+            "off": (["-m", "surefoot_cli"], "off"),
+            "bubblewrap": (["-m", "surefoot_cli"], "strict"),
+            "landlock": ([str(HERE / "landlock_server.py")], "auto"),
+        }[sandbox]
+        serve = [sys.executable, "-P", *program, "serve", "--sandbox", level]
         database = f"app=sqlite:///{self.workspace}/app.db?mode=rw"
         return [*serve, "--root", str(self.workspace), "--database", database]
 
@@ -65,9 +74,17 @@ class Place:
             "SUREFOOT_HOME": str(self.folder / state),
         }
 
+    def state(self, sandbox: str) -> Path:
+        """The state directory of `confined`."""
+        return self.folder / f"state-{sandbox}"
+
     def surefoot(self) -> LineClient:
         """`surefoot serve`, as an IDE starts it."""
         return LineClient(self.command(), self.environment("state"))
+
+    def confined(self, sandbox: str) -> LineClient:
+        """`surefoot serve` with its commands confined as `command` says."""
+        return LineClient(self.command(sandbox), self.environment(self.state(sandbox).name))
 
     def noop(self) -> LineClient:
         """Our way of a call over a tool that does nothing."""
@@ -106,6 +123,10 @@ class Place:
         program = "import os\nwhile line := os.read(0, 65536): os.write(1, line)"
         return LineClient([sys.executable, "-P", "-c", program], self.environment("state-unused"))
 
+    def new_key(self) -> dict[str, Any]:
+        """`_meta` of a call that is keyed and was not made before."""
+        return {meta.IDEMPOTENCY_KEY: f"bench:{next(self.keys)}", meta.ATTEMPT: 1}
+
     def call(self, client: LineClient, tool: str) -> float:
         """Call a tool of surefoot as the rows do, under a new key if it has an effect.
 
@@ -119,6 +140,5 @@ class Place:
             "run_command": {"command": ARGV},
         }
         if tool in ("write_file", "run_command"):
-            about = {meta.IDEMPOTENCY_KEY: f"bench:{next(self.keys)}", meta.ATTEMPT: 1}
-            return client.call(tool, arguments[tool], about)
+            return client.call(tool, arguments[tool], self.new_key())
         return client.call(tool, arguments[tool])

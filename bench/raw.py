@@ -55,6 +55,27 @@ def run(argv: Sequence[str]) -> None:
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
+def run_many(argv: Sequence[str], count: int) -> None:
+    """Run a command so many times at once."""
+    children = [
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        for _ in range(count)
+    ]
+    for child in children:
+        child.communicate()
+
+
+def piped(argv: Sequence[str], path: Path) -> None:
+    """Run a command and put what it prints into a file: read from a pipe, as much as it holds."""
+    with (
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as child,
+        path.open("wb", buffering=0) as file,
+    ):
+        assert child.stdout is not None
+        while chunk := os.read(child.stdout.fileno(), 262144):
+            file.write(chunk)
+
+
 class Log:
     """A file to flush to: the least that an intent and an outcome on disk can cost.
 

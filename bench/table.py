@@ -18,7 +18,11 @@ def show(found: dict[str, Any]) -> str:
     for row in found["rows"]:
         lines += [_head(row), *(_arm(arm, first=arm is row["arms"][0]) for arm in row["arms"])]
         lines += [f"  {each['name']:{WIDTH - 2}} {each['why']}" for each in row["absent"]]
-    return "\n".join([*lines, "", *_journal(found["journal"]), "", *_flushes(found)]) + "\n"
+    if "journal" in found:
+        lines += ["", *_journal(found["journal"])]
+    if "flushes_per_call" in found:
+        lines += ["", *_flushes(found)]
+    return "\n".join(lines) + "\n"
 
 
 def _head(row: dict[str, Any]) -> str:

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.support.place import Place
     from tests.support.postgres import Postgres
+
+settings.register_profile("shared machine", deadline=None)  # speed lives in bench/
+settings.load_profile("shared machine")
 
 
 @pytest.fixture
@@ -24,6 +28,14 @@ def place(tmp_path: Path) -> "Place":
     from tests.support.place import Place
 
     return Place.make(tmp_path)
+
+
+def pytest_report_header() -> str:
+    """How commands are confined: where they can't be, tests of the rest run without."""
+    from tests.support.level import found
+
+    one = found()
+    return f"sandbox: {one.reached}{f' ({one.reason})' if one.reason else ''}"
 
 
 @pytest.fixture(scope="session")

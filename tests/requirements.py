@@ -5,7 +5,9 @@ is there.
 """
 
 from tests.requirement import Requirement
+from tests.requirements_policy import POLICY
 from tests.requirements_reliability import RELIABILITY
+from tests.requirements_shell import SHELL
 from tests.requirements_wire import WIRE
 
 MAIN: dict[str, Requirement] = {
@@ -127,12 +129,54 @@ MAIN: dict[str, Requirement] = {
             "tools/test_run_command.py::test_a_cancelled_command_is_killed_and_recorded",
         ),
     ),
-    "shell.unconfined": Requirement(
-        "Instructions and results say that commands are not confined.",
-        "README.md",
+    "shell.confined": Requirement(
+        "A command sees the roots and the system's programs, and reaches nothing else.",
+        "docs/sandbox.md",
         (
-            "tools/test_run_command.py::test_the_result_says_that_the_command_was_not_confined",
+            "tools/test_sandbox.py::test_in_a_room_no_attack_gets_out",
+            "tools/test_sandbox.py::test_landlock_keeps_what_it_can",
+            "tools/test_shell_attacks.py::test_every_attack_is_answered_as_expected_and_none_gets_out",
+        ),
+    ),
+    "shell.level": Requirement(
+        "Instructions, results and doctor say how commands are confined.",
+        "docs/sandbox.md",
+        (
+            "tools/test_run_command.py::test_the_result_says_how_the_command_was_confined",
             "server/test_stdio.py::test_the_handshake_era_is_served_as_well",
+            "cli/test_sandbox.py::test_doctor_tells_the_level_and_how_to_get_a_better_one",
+        ),
+    ),
+    "shell.refused": Requirement(
+        "Where commands cannot be confined they are refused, and the other tools go on.",
+        "docs/sandbox.md",
+        (
+            "tools/test_run_command.py::test_where_commands_cannot_be_confined_they_are_refused_and_other_tools_go_on",
+            "cli/test_sandbox.py::test_where_nothing_can_be_confined_a_simulated_run_says_so_and_goes_on",
+        ),
+    ),
+    "shell.touched": Requirement(
+        "A protected path that a command makes is told, and read-only from the next one on.",
+        "docs/sandbox.md",
+        (
+            "tools/test_sandbox_protected.py::test_a_new_protected_path_is_told_and_then_protected",
+            "tools/test_sandbox_protected.py::test_where_nothing_protects_a_change_is_told",
+        ),
+    ),
+    "shell.bounded": Requirement(
+        "Whatever a command does, its call ends by its deadline and nothing of it survives.",
+        "docs/sandbox.md",
+        (
+            "tools/test_must_hold.py::test_whatever_a_command_does_its_call_ends_and_nothing_survives",
+        ),
+    ),
+    "shell.floods": Requirement(
+        "Commands run side by side; floods of output delay no other answer.",
+        "docs/shell.md",
+        (
+            "tools/test_must_hold.py::test_fifteen_commands_run_side_by_side",
+            "tools/test_must_hold.py::test_floods_delay_no_other_answer_and_take_little_memory",
+            "tools/test_must_hold.py::test_beyond_the_queue_commands_are_refused_and_the_others_run",
         ),
     ),
     "files.confined": Requirement(
@@ -245,4 +289,4 @@ MAIN: dict[str, Requirement] = {
     ),
 }
 
-REQUIREMENTS = MAIN | RELIABILITY | WIRE
+REQUIREMENTS = MAIN | POLICY | RELIABILITY | SHELL | WIRE

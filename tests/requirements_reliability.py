@@ -312,6 +312,22 @@ RELIABILITY: dict[str, Requirement] = {
             "cli/test_journal_health.py::test_failures_names_the_calls_in_doubt_and_how_to_resolve_them",
         ),
     ),
+    "jobs.rows": Requirement(
+        "A job is in the books once, and ends there once, whoever dies.",
+        "docs/journal.md",
+        (
+            "server/test_job_rows.py::test_the_books_of_jobs_add_up_over_any_history_of_ends_and_crashes",
+            "server/test_job_rows.py::test_a_job_that_ended_while_nobody_looked_is_settled_at_the_next_start",
+            "cli/test_job_books.py::test_jobs_are_recorded_as_they_end_and_every_verb_tells_of_them",
+        ),
+    ),
+    "jobs.replay": Requirement(
+        "An answer 'running' that is told again tells of the job as it is now.",
+        "docs/states.md",
+        (
+            "server/test_job_rows.py::test_an_answer_that_names_a_job_is_told_again_as_the_job_is_now",
+        ),
+    ),
     "doctor.journal": Requirement(
         "doctor tells the health of the journal.",
         "docs/journal.md",

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from surefoot_server.journal.sqlite import check_sqlite
 from surefoot_tools.database.databases import Databases, parse_database
 from surefoot_tools.database.describe_database import DescribeArguments, DescribeDatabase
 from surefoot_tools.errors import ToolError
+from surefoot_tools.sandbox.sandbox import DEFAULT, Reached, Sandbox
 from surefoot_tools.tool import Context, Evidence
 
 NO = 1
@@ -44,7 +44,7 @@ def command(databases: tuple[str, ...], as_json: bool, place: str | Path | None)
         *journal_findings(chosen(place)),
         _state(state),
         _ripgrep(),
-        _sandbox(),
+        _sandbox(state),
         *(_database(text) for text in databases),
         *host_findings(Path.cwd(), os.environ),
     ]
@@ -106,11 +106,18 @@ def _ripgrep() -> Finding:
     )
 
 
-def _sandbox() -> Finding:
-    bubblewrap = shutil.which("bwrap") or "not installed"
-    return Finding(
-        "sandbox", True, f"off: commands are not confined in this version (bwrap: {bubblewrap})"
-    )
+def _sandbox(state: Path) -> Finding:
+    """What a server reaches here unless it is told otherwise, found by doing it."""
+    sandbox = Sandbox(DEFAULT, [Path.cwd()], [state], os.environ)
+    match sandbox.reached:
+        case Reached.BUBBLEWRAP:
+            return Finding("sandbox", True, f"bubblewrap, {sandbox.program}")
+        case Reached.LANDLOCK:
+            found = f"landlock, a weaker one: {sandbox.reason}"
+            return Finding("sandbox", True, found, sandbox.fix)
+        case Reached.OFF | Reached.REFUSED:
+            found = f"none, so commands need --sandbox off: {sandbox.reason}"
+            return Finding("sandbox", False, found, sandbox.fix)
 
 
 def _database(text: str) -> Finding:

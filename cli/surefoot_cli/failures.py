@@ -71,9 +71,7 @@ def command(
 
 
 def _text(found: Report) -> str:
-    return FailureReportResult(
-        totals=found.totals, by_tool=found.by_tool, by_code=found.by_code, recent=found.recent
-    ).as_text()
+    return FailureReportResult.of(found).as_text()
 
 
 def _table(found: Report, by: str) -> str:
@@ -87,6 +85,8 @@ def _table(found: Report, by: str) -> str:
             rows += [(row.origin, str(row.count)) for row in found.by_origin]
         case "tool":
             rows = _outcomes(by, [(row.tool, row) for row in found.by_tool])
+            probes = ["probes", *(str(row.probes) for row in found.by_tool)]
+            rows = [(*row, more) for row, more in zip(rows, probes, strict=True)]
         case "client":
             rows = _outcomes(by, [(row.client or "(none)", row) for row in found.by_client])
         case _:

@@ -9,7 +9,7 @@ import click
 
 from surefoot_cli.place import PLACE
 from surefoot_client import record as records
-from surefoot_client.ledger import AttemptRow, CallRow, Ledger, ReceiptRow
+from surefoot_client.ledger import AttemptRow, CallRow, JobRow, Ledger, ReceiptRow
 from surefoot_client.reconcile import Balance, reconcile
 from surefoot_server.accounting import ledger
 from surefoot_server.journal.records import JournalUnavailable
@@ -59,11 +59,12 @@ def _ledger(journal: str | Path) -> Ledger:
         receipts=[_as(ReceiptRow, row) for row in book.receipts],
         calls=[_as(CallRow, row) for row in book.calls],
         attempts=[_as(AttemptRow, row) for row in book.attempts],
+        jobs=[_as(JobRow, row) for row in book.jobs],
         mac=book.mac,
     )
 
 
-R = TypeVar("R", ReceiptRow, CallRow, AttemptRow)
+R = TypeVar("R", ReceiptRow, CallRow, AttemptRow, JobRow)
 
 
 def _as(kind: type[R], row: object) -> R:
@@ -84,6 +85,7 @@ def _text(balance: Balance) -> str:
         ("receipts in the journal", balance.receipts),
         ("calls", balance.calls),
         ("attempts", balance.attempts),
+        ("jobs", balance.jobs),
     ]
     if balance.left_out:
         rows.append(("receipts of other runs, left out", balance.left_out))

@@ -16,6 +16,7 @@ import anyio
 import click
 import uuid6
 
+from surefoot_cli.confinement import Environment, confinement
 from surefoot_client import faults, progress, report, serving
 from surefoot_client import manifest as manifests
 from surefoot_client import record as records
@@ -39,8 +40,6 @@ OWN_SERVER = (
     "--root",
     "{workspace}",
     serving.DATABASES,
-    "--sandbox",
-    "off",
 )
 """The server that is measured unless another is named after `--`."""
 OVER_HTTP = ("--http", LISTEN)
@@ -56,12 +55,6 @@ class BadInput(click.ClickException):
     """What was given cannot be used."""
 
     exit_code = 2
-
-
-class Environment(click.ClickException):
-    """Something around us is missing: a server that starts, a directory to write to."""
-
-    exit_code = 3
 
 
 class RunCommand(click.Command):
@@ -231,6 +224,8 @@ def _order(asked: Asked, server: tuple[str, ...] | None) -> runs.Order:
     foreign = _foreign(asked)
     transport = _transport(asked["transport"], suite, foreign)
     own = OWN_SERVER + OVER_HTTP if transport is Transport.HTTP else OWN_SERVER
+    if foreign is None and server is None:
+        own += confinement(asked["models"])
     if foreign is not None and server is not None:
         raise click.UsageError("--http names a server that runs; expected no command after --")
     return runs.Order(

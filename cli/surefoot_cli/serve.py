@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,16 +15,26 @@ from surefoot_cli.groups import ALL_GROUPS, groups
 from surefoot_cli.listen import HttpChoice, http_options
 from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
-from surefoot_cli.span import SPAN
+from surefoot_cli.settings import SETTINGS, check_outside
+from surefoot_cli.span import FOREVER, SPAN
 from surefoot_cli.state import state_directory
 from surefoot_server import log
 from surefoot_server.config import Config, Retention
+from surefoot_tools.commandline.rules import Rules
+from surefoot_tools.sandbox.sandbox import DEFAULT, Level
 
 if TYPE_CHECKING:
     from surefoot_server.app import App
 
 
 @click.command
+@click.option(
+    "--config",
+    "commands",
+    type=SETTINGS,
+    is_eager=True,
+    help="A TOML file with these options, and rules on commands. The command line wins.",
+)
 @click.option(
     "--root",
     "roots",
@@ -53,6 +64,14 @@ if TYPE_CHECKING:
     help="How long a keyed call or a command is kept when its connection or server is gone.",
 )
 @click.option(
+    "--job-grace",
+    type=FOREVER,
+    default="30",
+    show_default=True,
+    metavar="SECONDS|forever",
+    help="How long a job lives on when its server is gone.",
+)
+@click.option(
     "--keep-results",
     type=SPAN,
     metavar="SPAN",
@@ -68,11 +87,13 @@ if TYPE_CHECKING:
 @click.option("--tools", default=ALL_GROUPS, show_default=True, metavar="LIST")
 @click.option(
     "--sandbox",
-    type=click.Choice(["off"]),
-    default="off",
+    type=click.Choice([level.value for level in Level]),
+    default=DEFAULT.value,
     show_default=True,
-    help="How commands are confined. Only 'off' is built so far: they are not confined.",
+    help="How commands are confined. strict: by bubblewrap, or refused; auto: by bubblewrap, else"
+    " by landlock, or refused; off: not at all.",
 )
+@click.option("--network", is_flag=True, help="Let commands that are confined use the network.")
 @http_options
 @click.option(
     "--log-level",
@@ -81,17 +102,22 @@ if TYPE_CHECKING:
     show_default=True,
     help="Logs go to stderr as JSON lines.",
 )
+@click.pass_context
 def command(
+    ctx: click.Context,
+    commands: Rules | None,
     roots: tuple[Path, ...],
     databases: tuple[str, ...],
     journal: str | Path | None,
     store_arguments: str,
     grace: float,
+    job_grace: float,
     keep_results: float | None,
     keep_keys: float | None,
     read_only: bool,
     tools: str,
     sandbox: str,
+    network: bool,
     log_level: str,
     **http: Any,
 ) -> None:
@@ -100,22 +126,27 @@ def command(
     An IDE or a desktop app starts this; `surefoot install` registers it there.
     """
     listen = HttpChoice(**http)
-    del sandbox  # the only choice so far
     if sys.platform == "win32":
         raise click.ClickException(
             "surefoot serve runs on Linux and macOS; on Windows start it inside WSL"
         )
+    places = tuple(root.resolve() for root in roots) or (Path.cwd(),)
+    check_outside(ctx, places)
     config = Config(
-        roots=tuple(root.resolve() for root in roots) or (Path.cwd(),),
+        roots=places,
+        commands=commands,
         state=state_directory(os.environ),
         databases=databases,
         journal=journal,
         store_arguments=store_arguments,
         grace=grace,
+        job_grace=None if job_grace == math.inf else job_grace,
         retention=_retention(keep_results, keep_keys),
         read_only=read_only,
         groups=groups(tools),
         environment=dict(os.environ),
+        sandbox=Level(sandbox),
+        network=network,
         ripgrep=ripgrep(),
         allow_faults=os.environ.get("SUREFOOT_ALLOW_FAULTS") == "1",
         version=importlib.metadata.version("surefoot"),

@@ -1,8 +1,13 @@
 """Spans of time on the command line: `30m`, `24h`, `7d`."""
 
+import math
+
 import click
 
 from surefoot_server.failure_report import seconds
+
+LONGEST = 30 * 86_400
+"""Seconds; what is to last longer lasts for ever."""
 
 
 class Span(click.ParamType[float]):
@@ -23,3 +28,26 @@ class Span(click.ParamType[float]):
 
 
 SPAN = Span()
+
+
+class Forever(click.ParamType[float]):
+    """Seconds, or `forever`, which is infinity."""
+
+    name = "SECONDS|forever"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The seconds; at most thirty days of them."""
+        if value == "forever":
+            return math.inf
+        try:
+            span = float(str(value))
+        except ValueError:
+            span = math.nan
+        if value == math.inf or 0 <= span <= LONGEST:
+            return span
+        return self.fail(f"{value!r} is neither 0 to {LONGEST} seconds nor forever", param, ctx)
+
+
+FOREVER = Forever()

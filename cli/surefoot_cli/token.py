@@ -90,8 +90,8 @@ def add(
         raise click.BadParameter("longer than 0", param_hint="--expires")
     if roots and Group.SHELL in chosen and not read_only:
         click.echo(
-            "surefoot: commands start in the roots but are not confined to them; leave 'shell' out"
-            " with --tools for a token that must stay inside",
+            "surefoot: where the server runs with --sandbox off, commands are not confined to the"
+            " roots; leave 'shell' out with --tools for a token that must stay inside there",
             err=True,
         )
     with _usable():

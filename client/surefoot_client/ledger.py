@@ -62,6 +62,16 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRow:
+    """What a call left behind that went on."""
+
+    job_id: str
+    call_id: str
+    state: str
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """The whole book."""
 
@@ -70,3 +80,4 @@ class Ledger:
     attempts: Sequence[AttemptRow]
     mac: Callable[[Any], str]
     """Digest of a JSON value under the journal's own key."""
+    jobs: Sequence[JobRow] = ()

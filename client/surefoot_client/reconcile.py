@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from surefoot_client.book import Book, Posting, Problem, Return, Where, name
-from surefoot_client.ledger import AttemptRow, CallRow, Ledger, ReceiptRow
+from surefoot_client.ledger import AttemptRow, CallRow, JobRow, Ledger, ReceiptRow
 from surefoot_client.record import Record
 
 WITHOUT_CALL = frozenset({"conflict", "denied", "invalid"})
@@ -22,6 +22,10 @@ DIED = ("UNAVAILABLE", "server")
 """Code and origin of an attempt whose server died: another request must have begun the next."""
 RESULT_GONE = "FAILED_PRECONDITION"
 """The code of an answer about a call that was done, and whose result is not kept."""
+
+
+JOB_STATES = frozenset({"running", "exited", "timed_out", "stopped", "lost"})
+"""Where a job can stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Balance:
     receipts: int
     calls: int
     attempts: int
+    jobs: int
+    """What calls left behind. jobs = exited + timed_out + stopped + lost + running."""
     left_out: int
     """Receipts of other runs."""
     problems: tuple[Problem, ...]
@@ -75,6 +81,8 @@ class _Reconciling:
     attempts: dict[str, dict[int, AttemptRow]] = field(
         default_factory=dict[str, dict[int, AttemptRow]]
     )
+    jobs: dict[str, JobRow] = field(default_factory=dict[str, JobRow])
+    """By the call that left it behind."""
     by_send: dict[Where, ReceiptRow] = field(default_factory=dict[Where, ReceiptRow])
     counts: Counter[str] = field(default_factory=Counter[str])
 
@@ -91,6 +99,8 @@ class _Reconciling:
             if receipt.principal != usual:
                 self._say(_receipt(receipt), f"principal {receipt.principal}, elsewhere {usual}")
         self._check_calls()
+        for job in self.jobs.values():
+            self._check_job(job)
         return Balance(
             sends=len(self.book.sends),
             matched=self.counts["matched"],
@@ -100,6 +110,7 @@ class _Reconciling:
             receipts=len(self.receipts),
             calls=len(self.calls),
             attempts=sum(len(numbers) for numbers in self.attempts.values()),
+            jobs=len(self.jobs),
             left_out=len(self.ledger.receipts) - len(self.receipts),
             problems=tuple(dict.fromkeys(self.problems)),
         )
@@ -131,6 +142,16 @@ class _Reconciling:
             if attempt.number in of_call:
                 self._say(_attempt(attempt), "is doubled")
             of_call[attempt.number] = attempt
+        self._enter_jobs()
+
+    def _enter_jobs(self) -> None:
+        for job in self.ledger.jobs:
+            if job.call_id in self.calls:
+                if job.call_id in self.jobs:
+                    self._say(f"job {job.job_id}", f"its call {job.call_id} left another one, too")
+                self.jobs[job.call_id] = job
+            elif not self.shared:
+                self._say(f"job {job.job_id}", "its call is missing")
 
     def _ours(self, key: str | None) -> bool:
         return key is not None and key.partition(":")[0] in self.book.runs
@@ -174,6 +195,8 @@ class _Reconciling:
             return
         if returned.server_attempt not in self.attempts.get(call.call_id, {}):
             self._say(row, f"answered with attempt {returned.server_attempt}, which is missing")
+        if receipt.disposition != "ran" and call.call_id in self.jobs:
+            return  # told again, it is told what the job has come to since
         kept, here = call.result_mac, returned.structured_mac
         if here is not None and kept is not None and kept != here:
             self._say(f"call {call.call_id}", "its result is not the one in the driver's log")
@@ -249,6 +272,16 @@ class _Reconciling:
             if number < max(attempts) and attempt.state == "succeeded" and call.effect != "safe":
                 self._say(_attempt(attempt), "succeeded, and yet another attempt followed")
 
+    def _check_job(self, job: JobRow) -> None:
+        """A job is left behind by a call that succeeded, and stands in one of five places."""
+        row, call = f"job {job.job_id}", self.calls[job.call_id]
+        if call.state != "succeeded":
+            self._say(row, f"its call {call.call_id} is {call.state}")
+        if job.state not in JOB_STATES:
+            self._say(row, f"is {job.state}, which no job can be")
+        if (job.ended_at is None) != (job.state == "running"):
+            self._say(row, f"is {job.state}, and ended at {job.ended_at}")
+
     def _check_last(self, call: CallRow, last: AttemptRow) -> None:
         """A call is as its last attempt, unless that is in doubt and a person said more of it."""
         row = f"call {call.call_id}"
@@ -270,7 +303,7 @@ class _Reconciling:
         told: dict[str, ReceiptRow] = {}
         for receipt in self.receipts:
             call = self.calls.get(receipt.call_id or "")
-            if call is None or call.effect == "safe":
+            if call is None or call.effect == "safe" or call.call_id in self.jobs:
                 continue
             if receipt.code is not None or receipt.answer_mac is None:
                 continue

@@ -5,6 +5,7 @@ Nothing is counted anywhere else. The identities that hold at any time:
     receipts = ran + joined + replayed + in_doubt + conflict + denied + invalid
     calls    = succeeded + failed + in_doubt + running
     ended    = first_attempt_success + recovered + failed + in_doubt
+    jobs     = exited + timed_out + stopped + lost + running
 """
 
 import json
@@ -59,6 +60,8 @@ class ToolTotals(Outcomes):
     """Calls of one tool by outcome."""
 
     tool: str
+    probes: int = 0
+    """Of them, the commands that are known to only read, such as `git status`."""
 
 
 class ClientTotals(Outcomes):
@@ -72,6 +75,21 @@ class PrincipalTotals(Outcomes):
     """Calls of one principal by outcome."""
 
     principal: str
+
+
+class JobTotals(BaseModel):
+    """Jobs that calls left behind, by where they stand."""
+
+    jobs: int = 0
+    exited: int = 0
+    """They came to their own end, whatever their exit status."""
+    timed_out: int = 0
+    stopped: int = 0
+    """Somebody ended them, or nobody came for them."""
+    lost: int = 0
+    """Nobody recorded their end."""
+    running: int = 0
+    """No end is recorded yet."""
 
 
 class CodeTotals(BaseModel):
@@ -114,6 +132,7 @@ class Report(BaseModel):
     by_principal: list[PrincipalTotals]
     by_code: list[CodeTotals]
     by_origin: list[OriginTotals]
+    jobs: JobTotals
     recent: list[Failure]
 
 
@@ -147,16 +166,21 @@ async def report(
         CodeTotals(code=row["code"], origin=row["origin"], count=row["n"])
         for row in await journal.query("count_errors", scope)
     ]
+    jobs = {row["state"]: row["n"] for row in await journal.query("count_jobs", scope)}
     recent = await journal.query("recent_failures", scope | {"limit": limit})
     return Report(
         totals=totals,
-        by_tool=[_add_up(ToolTotals(tool=name), own) for name, own in _by("tool", calls)],
+        by_tool=[
+            _add_up(ToolTotals(tool=name, probes=sum(row["probes"] for row in own)), own)
+            for name, own in _by("tool", calls)
+        ],
         by_client=[_add_up(ClientTotals(client=name), own) for name, own in _by("client", calls)],
         by_principal=[
             _add_up(PrincipalTotals(principal=name), own) for name, own in _by("principal", calls)
         ],
         by_code=by_code,
         by_origin=_by_origin(by_code),
+        jobs=JobTotals(jobs=sum(jobs.values()), **jobs),
         recent=[_failure(row) for row in recent],
     )
 
@@ -264,13 +288,29 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job as the books show it."""
+
+    job_id: str
+    call_id: str
+    principal: str
+    tool: str
+    state: str
+    exit_code: int | None
+    signal: str | None
+    begun_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
-    """The server's book: all receipts, calls and attempts of a journal."""
+    """The server's book: all receipts, calls, attempts and jobs of a journal."""
 
     secret: bytes
     receipts: list[ReceiptRow]
     calls: list[CallRow]
     attempts: list[AttemptRow]
+    jobs: list[JobRow]
 
     def mac(self, value: Any) -> str:
         """The digest under this journal's key of a JSON value; see `digest.mac`."""
@@ -305,6 +345,7 @@ def ledger_of(secret: bytes, rows: Callable[[str], list[Row]]) -> Ledger:
         receipts=[_receipt_row(row) for row in rows("all_receipts")],
         calls=[_call_row(row, secret) for row in rows("all_calls")],
         attempts=[_attempt_row(row) for row in rows("all_attempts")],
+        jobs=[_job_row(row) for row in rows("all_jobs")],
     )
 
 
@@ -342,3 +383,7 @@ def _call_row(row: Row, secret: bytes) -> CallRow:
 def _attempt_row(row: Row) -> AttemptRow:
     names = ("call_id", "number", "state", "begun_at", "ended_at")
     return AttemptRow(**{name: row[name] for name in names}, **_error_of(row))
+
+
+def _job_row(row: Row) -> JobRow:
+    return JobRow(**{name: row[name] for name in JobRow.__dataclass_fields__})

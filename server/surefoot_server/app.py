@@ -20,11 +20,12 @@ from surefoot_server import telemetry
 from surefoot_server.access import EVERYTHING
 from surefoot_server.call import StoreArguments
 from surefoot_server.config import Config
+from surefoot_server.consent import NotOurs
 from surefoot_server.door import Door
 from surefoot_server.executor import Executor
 from surefoot_server.failure_report import FailureReport
 from surefoot_server.faults import Faults
-from surefoot_server.incoming import RequestContext
+from surefoot_server.incoming import Elicitation, RequestContext
 from surefoot_server.journal.opening import open_journal
 from surefoot_server.journal.records import Journal
 from surefoot_server.outgoing import describe, to_result
@@ -35,6 +36,7 @@ from surefoot_tools.files import file_tools
 from surefoot_tools.files.locks import PathLocks
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.registry import AnyTool, Registry
+from surefoot_tools.sandbox.sandbox import Sandbox
 from surefoot_tools.shell import shell_tools
 
 Beside = Callable[[Journal, Executor], Coroutine[Any, Any, None]]
@@ -55,9 +57,13 @@ class App:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._tools = tools(config)
+        sandbox = sandbox_of(config)
+        self._tools = tools(config, sandbox)
         self._policy = Policy(
-            read_only=config.read_only, grace=config.grace, retention=config.retention
+            read_only=config.read_only,
+            grace=config.grace,
+            retention=config.retention,
+            commands=config.commands,
         )
         self._described: dict[str, types.Tool] = {}
         self.door = Door()
@@ -66,7 +72,7 @@ class App:
             "surefoot",
             version=config.version,
             title="surefoot",
-            instructions=_instructions(config),
+            instructions=_instructions(config, sandbox),
             lifespan=self._lifespan,
             on_list_tools=self._list_tools,
             get_tool_input_schema=self._input_schema,
@@ -136,15 +142,36 @@ class App:
     async def _call_tool(
         self, context: RequestContext, params: types.CallToolRequestParams
     ) -> dict[str, Any]:
-        given = context.params or {}
-        if "requestState" in given or "inputResponses" in given:
-            # No tool of ours asks for input, so nobody here gave out this state.
-            raise MCPError(types.INVALID_PARAMS, "requestState answers no question of this server")
-        return to_result(await self.door.call(context, params.name, params.arguments))
+        consent = Elicitation(context, params)
+        # The SDK's types cannot tell null from nothing; null answers no question.
+        answered = "inputResponses" in (context.params or {})
+        if answered and (params.input_responses is None or consent.brought is None):
+            raise MCPError(types.INVALID_PARAMS, "inputResponses without a requestState")
+        try:
+            answer = await self.door.call(context, params.name, params.arguments, consent)
+        except NotOurs as e:
+            text = "requestState answers no question of this server about this call"
+            raise MCPError(types.INVALID_PARAMS, text) from e
+        return to_result(answer)
 
 
-def tools(config: Config) -> list[AnyTool]:
+def sandbox_of(config: Config) -> Sandbox:
+    """What confines the commands of a configuration."""
+    return Sandbox(
+        config.sandbox,
+        config.roots,
+        [config.state, config.journal_path.parent],
+        config.environment,
+        network=config.network,
+    )
+
+
+def tools(config: Config, sandbox: Sandbox | None = None) -> list[AnyTool]:
     """The tools of a configuration.
+
+    Args:
+        config: Of the server.
+        sandbox: Confines the commands; by default one of its own.
 
     Raises:
         ValueError: a database or a root is not what it should be.
@@ -163,19 +190,26 @@ def tools(config: Config) -> list[AnyTool]:
     }
     roots = Roots(config.roots, reserved=reserved)
     every: list[AnyTool] = [
-        *shell_tools(roots, config.environment, config.state / "jobs", config.grace),
+        *shell_tools(
+            roots,
+            config.environment,
+            config.state / "jobs",
+            config.grace,
+            config.job_grace,
+            sandbox or sandbox_of(config),
+        ),
         *file_tools(roots, PathLocks(config.state / "locks"), config.ripgrep),
         *(database_tools(databases) if config.databases else []),
     ]
     return [tool for tool in every if tool.group in config.groups]
 
 
-def _instructions(config: Config) -> str:
+def _instructions(config: Config, sandbox: Sandbox) -> str:
     """What a model should know before its first call."""
     lines = [
         "surefoot runs commands, edits files and uses databases, and accounts for every call.",
         "Paths are relative to the root, or absolute inside it. The file tools cannot leave it.",
-        "Commands start in the root but are NOT confined to it (sandbox: off).",
+        sandbox.describe(),
         "A result is an error only if the tool could not do its work: a command that exits with"
         " status 1 has run. Errors say a code, whether the effect was applied (no, yes, unknown),"
         " and mostly a hint. After applied=unknown look at the state before you repeat.",
@@ -184,6 +218,11 @@ def _instructions(config: Config) -> str:
         parsed = [parse_database(text) for text in config.databases]
         names = [f"{each.name} ({'writable' if each.writable else 'read-only'})" for each in parsed]
         lines.append(f"Databases: {', '.join(names)}.")
+    if config.commands is not None:
+        lines.append(
+            "Rules of this server refuse some commands, or have a person asked first; an error says"
+            " why. They look at programs and arguments: name both plainly."
+        )
     if config.read_only:
         lines.append("This server is read-only: tools with effects are refused.")
     return "\n".join(lines)

@@ -8,11 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 from surefoot_server.access import EVERYTHING, Access
+from surefoot_server.consent import Consent, Question
 from surefoot_server.digest import mac
 from surefoot_server.ids import new_id
 from surefoot_server.journal.records import NewCall, Receipt
 from surefoot_server.journal.states import Disposition
-from surefoot_server.redact import redact
+from surefoot_server.redact import MASK, redact
 from surefoot_tools import meta
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import AnyTool
@@ -82,6 +83,8 @@ class Request:
     """Whether its `_meta` says that it is meant once more."""
     deadline: float = math.inf
     """When its caller stops waiting, on anyio's clock."""
+    consent: Consent | None = None
+    """How a person behind the caller can be asked; None: nobody can."""
 
     @property
     def principal(self) -> str:
@@ -102,6 +105,8 @@ class Answer:
     attempt: int | None = None
     note: str = ""
     """What the model must know beside it: that it is about an earlier call."""
+    question: Question | None = None
+    """What a person is asked before the call begins, instead of all this."""
 
     @property
     def replayed(self) -> bool:
@@ -230,19 +235,20 @@ class Register:
             fingerprint=print_of,
             scope=self.scope,
             repeated=repeated,
-            arguments=self._stored(request.arguments),
+            arguments=self._stored(tool, request.arguments),
             evidence={},
             at=now,
         )
 
-    def _stored(self, arguments: dict[str, Any]) -> str:
+    def _stored(self, tool: AnyTool, arguments: dict[str, Any]) -> str:
         match self.store:
             case StoreArguments.NONE:
                 return "null"
             case StoreArguments.ALL:
                 return json.dumps(arguments)
             case StoreArguments.REDACTED:
-                return json.dumps(redact(arguments))
+                hidden = dict.fromkeys(arguments.keys() & tool.secret_arguments, MASK)
+                return json.dumps(redact(arguments | hidden))
 
     def new_receipt(
         self,

@@ -3,8 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from surefoot_tools.sandbox.sandbox import DEFAULT, Level
 from surefoot_tools.tool import Group
+
+if TYPE_CHECKING:  # a command that has no rules need not load them
+    from surefoot_tools.commandline.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +39,20 @@ class Config:
     """Groups of tools on offer."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """The server's own; commands see the harmless part of it."""
+    sandbox: Level = DEFAULT
+    """How commands are confined. Chosen by whoever starts the server, never by a tool."""
+    network: bool = False
+    """Whether commands that are confined may use the network."""
+    commands: "Rules | None" = None
+    """Rules about commands; None: there are none."""
     ripgrep: str | None = None
     """Path of the `rg` program, if there is one."""
     store_arguments: str = "redacted"
     """How much of the arguments the journal keeps: none, redacted or all."""
     grace: float = 30.0
     """Seconds that a call whose connection or whose server is gone is kept for its key."""
+    job_grace: float | None = 30.0
+    """Seconds that a job lives on when its server is gone; None for ever."""
     retention: Retention = field(default_factory=Retention)
     """How long results and keys are kept."""
     allow_faults: bool = False

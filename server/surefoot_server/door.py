@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from surefoot_server.access import Access
 from surefoot_server.call import Answer, KeyMalformed, Request
+from surefoot_server.consent import Consent
 from surefoot_server.exchange import EXCHANGE, Exchange
 from surefoot_server.executor import Executor
 from surefoot_server.incoming import (
@@ -84,9 +85,23 @@ class Door:
         )
 
     async def call(
-        self, context: RequestContext, tool: str, arguments: dict[str, Any] | None
+        self,
+        context: RequestContext,
+        tool: str,
+        arguments: dict[str, Any] | None,
+        consent: Consent | None = None,
     ) -> Answer:
-        """Answer a `tools/call` that names a tool."""
+        """Answer a `tools/call` that names a tool.
+
+        Args:
+            context: Of the request.
+            tool: Its name.
+            arguments: Of the call.
+            consent: How a person behind the caller can be asked.
+
+        Raises:
+            NotOurs: the request brings a seal of `consent` that is not for it.
+        """
         exchange, access = self.exchange_of(context), self.access_of(context)
         given = context.params or {}
         try:
@@ -103,6 +118,7 @@ class Door:
                 access,
                 key=key,
                 deadline=deadline,
+                consent=consent,
             )
             answer = await self._execute(exchange, request)
         exchange.answer(context.request_id, answer.receipt_id)

@@ -17,6 +17,7 @@ from surefoot_server.answers import with_repeat_hint
 from surefoot_server.call import Answer, answer_mac
 from surefoot_server.containment import contained
 from surefoot_server.faults import Faults, Point
+from surefoot_server.jobs import JobRows
 from surefoot_server.journal.records import (
     Entry,
     Fenced,
@@ -44,7 +45,7 @@ from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.registry import Registry
 from surefoot_tools.retry import AttemptFailed, decide, retrying
-from surefoot_tools.tool import Effect, Evidence, Result
+from surefoot_tools.tool import Effect, Evidence, Group, Result
 
 _log = log.get("execution")
 
@@ -61,9 +62,11 @@ class Execution:
         random: Random,
     ) -> None:
         self._journal = journal
-        self._outcomes = Outcomes(journal)
+        self.jobs = JobRows(journal, registry)
+        """The rows of the jobs that calls leave behind."""
+        self._outcomes = Outcomes(journal, self.jobs)
         self._registry = registry
-        self._orphans = Orphans(journal, registry)
+        self._orphans = Orphans(journal, registry, self.jobs)
         self._policy = policy
         self._faults = faults
         self._circuits = Circuits(time.monotonic)
@@ -341,6 +344,9 @@ class Execution:
         self, work: Work, evidence: Evidence, circuit: Circuit
     ) -> tuple[Outcome, str]:
         with spans.attempt(work.tool.name, work.call.call_id, work.number) as tell:
+            if work.tool.group is Group.ACCOUNTING:
+                with suppress(JournalUnavailable):  # of which it will tell by itself
+                    await self.jobs.settle()
             outcome, text = await self._ended(work, evidence, circuit)
             tell(outcome.error)
             return outcome, text

@@ -32,6 +32,7 @@ from surefoot_server.answers import (
     too_late,
     unknown_tool,
 )
+from surefoot_server.asking import Asking
 from surefoot_server.call import Answer, Register, Request, StoreArguments, repeat_note
 from surefoot_server.doubt import doubtful
 from surefoot_server.execution import Execution
@@ -97,6 +98,7 @@ class Executor:
         self._policy = policy
         self._reception = Reception(journal, Register(journal.secret, roots, store))
         self._execution = Execution(journal, registry, policy, faults, random)
+        self._asking = Asking(policy, self._reception, journal)
         self._offers = Offers(registry)
         self._stack = AsyncExitStack()
         self._runs: Runs
@@ -135,7 +137,11 @@ class Executor:
             return False
 
     async def execute(self, request: Request) -> Answer:
-        """Answer one request, with a receipt as long as the journal can be written."""
+        """Answer one request, with a receipt as long as the journal can be written.
+
+        Raises:
+            NotOurs: it brings a seal of `consent` that is not for it; it has no receipt yet.
+        """
         try:
             offer = self._offers.to(request.access)
         except ValueError as e:
@@ -152,7 +158,7 @@ class Executor:
             return await self._reception.refuse(
                 request, Disposition.INVALID, invalid_arguments(tool, e)
             )
-        refusal = self._policy.refusal(tool) or request.access.refusal(tool)
+        refusal = self._policy.refusal(tool, arguments) or request.access.refusal(tool)
         if refusal is None and anyio.current_time() >= request.deadline:
             refusal = too_late()
         if refusal is not None:
@@ -177,6 +183,7 @@ class Executor:
         self, request: Request, tool: AnyTool, arguments: Arguments, repeated: bool
     ) -> Answer:
         work = self._reception.work(request, tool, arguments, repeated)
+        self._asking.check(work)
         if work.spooled:
             return await self._execution.begin_safe(work)
         step = self._unkeyed if request.key is None else self._keyed
@@ -250,6 +257,8 @@ class Executor:
                 return await self._replay(known, entry, Disposition.IN_DOUBT, doubt)
 
     async def _run(self, work: Work) -> Answer | None:
+        if (question := self._asking.about(work)) is not None:
+            return await self._asking.ask(work, question)
         try:
             if not work.durable:
                 return await self._execution.begin(work)
@@ -282,6 +291,8 @@ class Executor:
 
     async def _in_a_task(self, work: Work, step: Step) -> Answer | None:
         call = work.call
+        if self._runs.under(call.principal, call.key) is not None:
+            return None  # another request with this key began while this one looked
         name = None if call.key is None else (call.principal, call.key)
         run = Run(call.call_id, name, call.fingerprint, work.begun)
         self._runs.start(run, lambda: step(work))
@@ -356,7 +367,7 @@ class Executor:
                 if entry is None:
                     return None
                 if entry.state is not State.RUNNING:
-                    answer = stored(work, entry, Disposition.JOINED)
+                    answer = await stored(work, entry, Disposition.JOINED, self._execution.jobs)
                     told = await self._reception.answered(joined, answer.outcome, work.tool)
                     return replace(answer, outcome=told)
                 if not await self._journal.alive(entry.owner):
@@ -377,7 +388,7 @@ class Executor:
         self, work: Work, entry: Entry, disposition: Disposition, instead: Outcome | None = None
     ) -> Answer:
         """The stored outcome, or what is said `instead`; nothing runs."""
-        answer = stored(work, entry, disposition)
+        answer = await stored(work, entry, disposition, self._execution.jobs)
         receipt = replace(work.receipt, disposition=disposition)
         return replace(
             answer,

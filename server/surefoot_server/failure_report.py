@@ -2,13 +2,13 @@
 
 import re
 import time
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field
 
 from surefoot_server import accounting
 from surefoot_server.access import LOCAL
-from surefoot_server.accounting import CodeTotals, Failure, ToolTotals, Totals
+from surefoot_server.accounting import CodeTotals, Failure, JobTotals, Report, ToolTotals, Totals
 from surefoot_server.journal.records import Journal, JournalUnavailable
 from surefoot_tools.errors import Code, ToolError
 from surefoot_tools.tool import Arguments, Context, Effect, Evidence, Group, Result, Tool
@@ -37,11 +37,23 @@ class FailureReportResult(Result):
     totals: Totals
     by_tool: list[ToolTotals]
     by_code: list[CodeTotals]
+    jobs: JobTotals
     recent: list[Failure]
+
+    @classmethod
+    def of(cls, found: Report) -> Self:
+        """What a report tells of failures."""
+        return cls(
+            totals=found.totals,
+            by_tool=found.by_tool,
+            by_code=found.by_code,
+            jobs=found.jobs,
+            recent=found.recent,
+        )
 
     def as_text(self) -> str:
         """Totals, then a line for each tool, code and recent failure."""
-        t = self.totals
+        t, j = self.totals, self.jobs
         lines = [
             f"{t.receipts} requests: {t.ran} ran, {t.joined} joined, {t.replayed} replayed,"
             f" {t.in_doubt_receipts} in doubt, {t.conflict} conflict, {t.denied} denied,"
@@ -50,6 +62,11 @@ class FailureReportResult(Result):
             f" {t.recovered} recovered, {t.failed} failed, {t.in_doubt} in doubt,"
             f" {t.running} running",
         ]
+        if j.jobs:
+            lines.append(
+                f"{j.jobs} jobs: {j.exited} exited, {j.timed_out} timed out, {j.stopped} stopped,"
+                f" {j.lost} lost, {j.running} running"
+            )
         lines += [
             f"  {row.tool}: {row.calls} calls, {row.first_attempt_success} first time,"
             f" {row.recovered} recovered, {row.failed} failed, {row.in_doubt} in doubt"
@@ -104,6 +121,4 @@ class FailureReport(Tool[FailureReportArguments, FailureReportResult]):
             )
         except JournalUnavailable as e:
             raise ToolError(Code.UNAVAILABLE, str(e)) from e
-        return FailureReportResult(
-            totals=found.totals, by_tool=found.by_tool, by_code=found.by_code, recent=found.recent
-        )
+        return FailureReportResult.of(found)

@@ -1,4 +1,4 @@
-"""What a server does unasked: settle calls of servers that died, and drop what is past its time."""
+"""What a server does unasked: settle calls and jobs, and drop what is past its time."""
 
 import itertools
 from dataclasses import replace
@@ -43,19 +43,25 @@ class Housekeeping:
         self._unsettled: dict[str, Entry] = {}
 
     async def go_on(self) -> None:
-        """Make rounds until cancelled."""
-        for number in itertools.count(1):
-            try:
-                await self._execution.pay()
-                await self.recover()
-                await self.retain()
-                if number % FORGET == 0:
-                    await self.forget()
-            except JournalUnavailable as e:
-                _log.warning("no housekeeping while the journal is unavailable", reason=str(e))
-            except Exception:  # a bug here must not end the server, with every call in it
-                _log.exception("bug in the housekeeping")
-            await anyio.sleep(EVERY)
+        """Make rounds until cancelled, and wait for the ends of jobs meanwhile."""
+        async with anyio.create_task_group() as tasks:
+            self._execution.jobs.follow_in(tasks)
+            for number in itertools.count(1):
+                await self._round(number)
+                await anyio.sleep(EVERY)
+
+    async def _round(self, number: int) -> None:
+        try:
+            await self._execution.pay()
+            await self._execution.jobs.settle()
+            await self.recover()
+            await self.retain()
+            if number % FORGET == 0:
+                await self.forget()
+        except JournalUnavailable as e:
+            _log.warning("no housekeeping while the journal is unavailable", reason=str(e))
+        except Exception:  # a bug here must not end the server, with every call in it
+            _log.exception("bug in the housekeeping")
 
     async def retain(self) -> int:
         """Drop what is past its time; how many rows of the journal that were."""

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import anyio
+import mcp_types as types
 from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from surefoot_server import log
 from surefoot_server.access import Access
 from surefoot_server.call import Connection, KeyMalformed, Request, check_key
+from surefoot_server.consent import CONSENT, FORM, Consent, Question, Said
 from surefoot_tools import meta
 from surefoot_tools.tool import Report, report_nothing
 
@@ -74,6 +79,7 @@ def read_request(
     *,
     key: str | None = None,
     deadline: float = math.inf,
+    consent: Consent | None = None,
 ) -> Request:
     """A `tools/call` free of MCP's types."""
     about = _meta(context.params or {})
@@ -91,7 +97,47 @@ def read_request(
         key=key,
         repeat=about.get(meta.REPEAT) is True,
         deadline=deadline,
+        consent=consent,
     )
+
+
+_SAID = {"accept": Said.YES, "decline": Said.NO, "cancel": Said.NOTHING}
+
+
+class Elicitation:
+    """Asks by MCP's elicitation; a `consent.Consent`.
+
+    Until 2025-11-25 the server sends `elicitation/create` while the call waits; from 2026-07-28 on
+    the result of the call is the question, and the call comes again with the answer.
+
+    Args:
+        context: Of the request.
+        params: Of the call.
+    """
+
+    def __init__(self, context: RequestContext, params: types.CallToolRequestParams) -> None:
+        self._context = context
+        self.given = False
+        """See `Consent`; likewise the others."""
+        self.brought = params.request_state
+        answer = (params.input_responses or {}).get(CONSENT)
+        self.answer = _SAID[answer.action] if isinstance(answer, types.ElicitResult) else None
+
+    async def ask(self, question: Question) -> Said:
+        """See `Consent`."""
+        session = self._context.session
+        able = session.client_capabilities and session.client_capabilities.elicitation
+        # One that says nothing of modes has forms: there was nothing else in the beginning.
+        if able is None or (able.form is None and able.url is not None):
+            return Said.CANNOT_ASK
+        if session.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            return Said.LATER
+        try:
+            said = await session.elicit_form(question.text, FORM, self._context.request_id)
+        except (MCPError, ValidationError) as e:
+            _log.warning("a question was not answered", reason=type(e).__name__)
+            return Said.CANNOT_ASK
+        return _SAID[said.action]
 
 
 def _meta(params: Params) -> Params:

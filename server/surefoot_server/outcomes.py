@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from surefoot_server import log
 from surefoot_server.call import answer_mac
+from surefoot_server.jobs import JobRows
 from surefoot_server.journal.records import Closing, Fenced, Journal, JournalUnavailable
 from surefoot_server.work import Work, shielded
 from surefoot_tools.errors import Applied
@@ -17,10 +18,12 @@ class Outcomes:
 
     Args:
         journal: Where they are recorded.
+        jobs: The rows of jobs that calls leave behind.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, jobs: JobRows) -> None:
         self._journal = journal
+        self._jobs = jobs
         self._owed: dict[str, Closing] = {}
 
     async def finish(self, work: Work, outcome: Outcome, *, durable: bool = True) -> Outcome:
@@ -41,6 +44,7 @@ class Outcomes:
             try:
                 await shielded(self._journal.finish(closing, durable=work.durable and durable))
                 work.context.recorded = True
+                self._jobs.begun(closing.job)
                 break
             except Fenced:
                 raise
@@ -63,6 +67,7 @@ class Outcomes:
             return False
         try:
             await self._journal.finish(closing, durable=True)
+            self._jobs.begun(closing.job)
         except Fenced:
             _log.error("outcome came too late", call=call_id)
         self._owed.pop(call_id, None)
@@ -79,13 +84,14 @@ class Outcomes:
 
     def closing(self, work: Work, outcome: Outcome) -> Closing:
         """The end of the attempt that is going on, as the journal takes it."""
-        body = outcome.result
+        body, call, now = outcome.result, work.call, self._journal.now()
         return Closing(
-            call_id=work.call.call_id,
+            call_id=call.call_id,
             number=work.number,
             outcome=outcome,
-            at=self._journal.now(),
+            at=now,
             receipt_id=work.receipt.receipt_id,
             answer_mac=None if work.spooled else answer_mac(self._journal.secret, outcome),
             keep_result=work.durable and (body is None or work.tool.keeps(body)),
+            job=self._jobs.left_by(work.tool, call.call_id, call.principal, outcome, now),
         )

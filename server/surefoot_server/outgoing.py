@@ -6,6 +6,7 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from surefoot_server.call import REPEAT, Answer, error_fields, foreign_result, protocol_error
+from surefoot_server.consent import CONSENT, FORM, Question
 from surefoot_tools import meta
 from surefoot_tools.outcome import Error
 from surefoot_tools.registry import AnyTool
@@ -13,6 +14,8 @@ from surefoot_tools.tool import Effect
 
 LONGEST_ERROR = 8000
 """Characters of an error's text; hosts cut it near 11,000."""
+INPUT_REQUIRED = "input_required"
+"""The result type of a question."""
 COMPLETE = "complete"
 """The result type of an answer; the SDK leaves it out for the versions before 2026-07-28."""
 
@@ -75,6 +78,8 @@ def to_result(answer: Answer) -> dict[str, Any]:
     }
     if answer.replayed:
         about[meta.REPLAYED] = True
+    if answer.question is not None:
+        return _asked(answer.question, about)
     error = answer.outcome.error
     foreign = foreign_result(answer.outcome)
     if foreign is not None:
@@ -94,6 +99,17 @@ def to_result(answer: Answer) -> dict[str, Any]:
         "resultType": COMPLETE,
         "content": [{"type": "text", "text": text}],
         "isError": True,
+        "_meta": about,
+    }
+
+
+def _asked(question: Question, about: dict[str, Any]) -> dict[str, Any]:
+    """A question in place of a result. Source: MCP 2026-07-28, SEP-2322."""
+    params = {"mode": "form", "message": question.text, "requestedSchema": FORM}
+    return {
+        "resultType": INPUT_REQUIRED,
+        "inputRequests": {CONSENT: {"method": "elicitation/create", "params": params}},
+        "requestState": question.seal,
         "_meta": about,
     }
 

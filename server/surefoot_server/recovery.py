@@ -12,6 +12,7 @@ import anyio
 
 from surefoot_server import log
 from surefoot_server.answers import in_doubt, server_died
+from surefoot_server.jobs import JobRows
 from surefoot_server.journal.records import Closing, Entry, Journal
 from surefoot_server.work import Unsettled, effect_key
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
@@ -128,9 +129,10 @@ def interrupted(seen: Entry, tool: AnyTool, context: Context) -> Found:
 class Orphans:
     """Calls whose owner died before their outcome was recorded."""
 
-    def __init__(self, journal: Journal, registry: Registry) -> None:
+    def __init__(self, journal: Journal, registry: Registry, jobs: JobRows) -> None:
         self._journal = journal
         self._registry = registry
+        self._jobs = jobs
         self._one_at_a_time = anyio.Lock()
 
     async def before(self, tool: AnyTool, evidence: Evidence) -> None:
@@ -175,10 +177,10 @@ class Orphans:
                 found = await self._find(tool, seen, context, adopted)
             except anyio.get_cancelled_exc_class():
                 with anyio.CancelScope(shield=True):
-                    await self._record(seen, interrupted(seen, tool, context), context)
+                    await self._record(tool, seen, interrupted(seen, tool, context), context)
                 raise
             with anyio.CancelScope(shield=True):
-                await self._record(seen, found, context)
+                await self._record(tool, seen, found, context)
             return found
 
     @staticmethod
@@ -193,10 +195,13 @@ class Orphans:
             case _:
                 return await look_at(tool, seen, context, adopted)
 
-    async def _record(self, seen: Entry, found: Found, context: Context) -> None:
-        closing = Closing(seen.call_id, seen.attempts, found.outcome, self._journal.now())
+    async def _record(self, tool: AnyTool, seen: Entry, found: Found, context: Context) -> None:
+        now = self._journal.now()
+        job = self._jobs.left_by(tool, seen.call_id, seen.principal, found.outcome, now)
+        closing = Closing(seen.call_id, seen.attempts, found.outcome, now, job=job)
         await self._journal.finish(closing, durable=True)
         context.recorded = True
+        self._jobs.begun(job)
 
 
 def mine(seen: Entry, journal: Journal) -> Entry:

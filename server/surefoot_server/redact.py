@@ -4,37 +4,14 @@ import hashlib
 import re
 from typing import Any, cast
 
-MASK = "[redacted]"
+from surefoot_tools.secrets import MASK, NAMES, redact_text
+
+__all__ = ["LONGEST", "MASK", "redact", "redact_text"]
+
 LONGEST = 2048
 """Characters of a string that are stored; of a longer one its head, size and hash."""
 
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)|secret|token|api[_-]?key|authorization|credential|private[_-]?key|cookie",
-    re.IGNORECASE,
-)
-_SECRET_SHAPES = re.compile(
-    "|".join(
-        (
-            r"(?:AKIA|ASIA)[0-9A-Z]{16}",  # AWS access key id
-            r"gh[pousr]_[A-Za-z0-9]{20,}",  # GitHub tokens
-            r"github_pat_[A-Za-z0-9_]{20,}",
-            r"glpat-[A-Za-z0-9_-]{16,}",  # GitLab
-            r"sk-[A-Za-z0-9_-]{16,}",  # OpenAI, Anthropic and others
-            r"xox[abprs]-[A-Za-z0-9-]{10,}",  # Slack
-            r"AIza[0-9A-Za-z_-]{30,}",  # Google
-            r"sft_[A-Za-z0-9_-]{43}[0-9a-f]{8}",  # our own, see `http.tokens`
-            # JSON Web Token; the look-behind keeps 'eyJeyJeyJ...' from being tried at each 'eyJ'.
-            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        )
-    )
-)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)@")
-
-
-def redact_text(text: str) -> str:
-    """The text without passwords in URLs and without tokens of known shapes."""
-    return _SECRET_SHAPES.sub(MASK, _URL_PASSWORD.sub(rf"\1:{MASK}@", text))
+_SECRET_NAME = re.compile(rf"{NAMES}|authorization|cookie", re.IGNORECASE)
 
 
 def redact(value: Any, name: str = "") -> Any:

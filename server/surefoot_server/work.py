@@ -9,6 +9,7 @@ import anyio
 
 from surefoot_server.answers import run_stopped
 from surefoot_server.call import Answer, Request
+from surefoot_server.jobs import JobRows
 from surefoot_server.journal.records import Entry, JournalUnavailable, NewCall, Receipt
 from surefoot_server.journal.states import Disposition
 from surefoot_tools.outcome import Error, Outcome, Status
@@ -89,12 +90,17 @@ class Work:
         return Work(self.request, self.tool, self.arguments, call, receipt, entry.attempts)
 
 
-def stored(work: Work, entry: Entry, disposition: Disposition) -> Answer:
-    """What the journal knows of an ended call, as an answer."""
+async def stored(work: Work, entry: Entry, disposition: Disposition, jobs: JobRows) -> Answer:
+    """What the journal knows of an ended call, as an answer; of a job as it is now."""
     outcome = Outcome(Status(entry.state.value), entry.result, entry.error)
     text = ""
     if entry.result is not None:
-        text = work.tool.Result.model_validate(entry.result).as_text()
+        result = work.tool.Result.model_validate(entry.result)
+        job = work.tool.job_of(entry.result)
+        if job is not None:
+            result = await jobs.refreshed(work.tool, result, job)
+            outcome = replace(outcome, result=result.model_dump(mode="json"))
+        text = result.as_text()
     return Answer(
         outcome, disposition, work.receipt.receipt_id, text, entry.call_id, entry.attempts
     )

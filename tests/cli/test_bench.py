@@ -14,6 +14,15 @@ from surefoot_server.journal.sqlite import SqliteReader
 
 FOLDER = Path(__file__).parents[2] / "bench"
 BENCH = FOLDER / "bench.py"
+SHELL = [
+    'run_command "true"',
+    '15 x run_command "sleep 0.2" at once',
+    'run_command "seq 1 100000"',
+    "100 MB of output",
+    'run_command "true" beside a job that runs yes',
+]
+"""The rows of the shell, as far as their names do not explain."""
+SANDBOXED = "surefoot: bubblewrap"
 BOUND = 180.0
 """Seconds that the smallest bench may take; only a hang comes near."""
 
@@ -39,15 +48,24 @@ def test_the_smallest_bench_prints_every_row_beside_bare_servers_and_raw_operati
         'run_command ["true"], keyed',
         "no-op call over HTTP, 1 caller",
         "no-op call over HTTP, 16 callers at once",
+        *SHELL,
     ]
     for row in found["rows"]:
         kinds = [arm["name"].split()[0].rstrip(":") for arm in row["arms"]]
-        assert kinds[:3] == ["surefoot", "bare", "raw"], row["name"]
+        # What no naive server can do without an end has no such arm.
+        naive = [] if row["name"].split(":")[0] in SHELL[-2:] else ["bare"]
+        assert kinds[: 2 + len(naive)] == ["surefoot", *naive, "raw"], row["name"]
         if row["name"].startswith(("start", "no-op")):
             compared = "TypeScript" in kinds
             missing = [each["why"] for each in row["absent"]]
             assert compared == (not missing), row["name"]
             assert all("make foreign" in why for why in missing)
+    for row in found["rows"]:
+        if row["name"].split(":")[0] in SHELL:
+            missing = {each["name"]: each["why"] for each in row["absent"]}
+            assert SANDBOXED in missing or SANDBOXED in (arm["name"] for arm in row["arms"])
+            others = [name for name in missing if not name.startswith("surefoot")]
+            assert all(missing[name] == f"not named: --peer {name}=COMMAND" for name in others)
     for row in [*found["rows"], found["journal"]]:
         for arm in row["arms"]:
             assert 0 < arm["minimum_us"] <= arm["median_us"], arm
@@ -86,6 +104,76 @@ def test_a_count_below_one_is_refused_before_anything_runs() -> None:
     )
     assert done.returncode == 2
     assert "less than 1" in done.stderr
+
+
+def test_a_group_that_is_chosen_runs_alone() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH), "--rounds=1", "--calls=1", "--only=journal", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert found["rows"] == []
+    assert found["journal"]["rounds"] == 1
+    assert "flushes_per_call" not in found
+
+
+def test_a_peer_that_the_bench_does_not_know_is_refused_with_those_that_it_knows() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH), "--peer", "nobody=true"],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+    )
+    assert done.returncode == 2
+    assert "desktop-commander" in done.stderr
+    assert "mcp-shell-server" in done.stderr
+
+
+def test_the_client_of_peers_takes_the_answer_and_not_what_is_logged_before_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "chatty.py").write_text(CHATTY)
+    (tmp_path / "ask.py").write_text(ASK)
+    environment = {"PYTHONPATH": str(FOLDER), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "ask.py", sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"one": True, "three": True, "refused": True}
+
+
+CHATTY = """
+import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    print(json.dumps({"jsonrpc": "2.0", "method": "notifications/message", "params": {"id": 2}}))
+    if "id" in message:
+        failed = message["params"].get("name") == "fail"
+        answer = {"jsonrpc": "2.0", "id": message["id"], "result": {"isError": failed}}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "method": "ping"}))
+        print(json.dumps(answer), flush=True)
+"""
+"""A server that logs before each answer, and asks for something itself."""
+ASK = """
+import json, sys
+from messages import Refused
+from peers import PeerClient
+with PeerClient([sys.argv[1], "chatty.py"], {}) as client:
+    told = {"one": client.call("run", {}) > 0, "three": client.call("run", {}, 3) > 0}
+    try:
+        client.call("fail", {})
+    except Refused:
+        told["refused"] = True
+print(json.dumps(told))
+"""
 
 
 def test_what_the_no_op_row_times_has_its_row_in_the_journal_before_the_answer(

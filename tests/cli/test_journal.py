@@ -17,6 +17,8 @@ from tests.support.journal_door import APPEND, SECRET, journal, path, work
 from tests.support.place import Place
 from tests.support.surefoot import surefoot
 
+from surefoot_cli.journal.export import TABLES
+
 pytestmark = pytest.mark.anyio
 
 
@@ -147,10 +149,10 @@ async def test_exported_json_lines_have_every_row_of_every_table(place: Place) -
     db = sqlite3.connect(path(place))
     counted = {
         f"{table}s": db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-        for table in ("call", "attempt", "receipt", "event")
+        for table in ("call", "attempt", "receipt", "job", "event")
     }
     db.close()
-    assert Counter(row["table"] for row in rows) == counted
+    assert Counter(row["table"] for row in rows) == Counter(counted)
     keys = {row["key"] for row in rows if row["table"] == "calls"}
     assert {"work:1", "work:2", "work:4"} <= keys
     failed = next(row for row in rows if row["table"] == "calls" and row["key"] == "work:4")
@@ -168,9 +170,7 @@ async def test_exported_csv_reads_back_as_the_rows_of_the_json_lines(
     assert [row["receipt_id"] for row in rows] == [json.loads(line)["receipt_id"] for line in lines]
     folder = tmp_path / "out"
     assert journal(place, "export", "--format", "csv", "--out", folder).code == 0
-    assert {file.name for file in folder.iterdir()} == {
-        f"{table}.csv" for table in ("calls", "attempts", "receipts", "events")
-    }
+    assert {file.name for file in folder.iterdir()} == {f"{table}.csv" for table in TABLES}
     assert all(file.stat().st_mode & 0o077 == 0 for file in folder.iterdir())
     calls = csv.DictReader(io.StringIO((folder / "calls.csv").read_text(), newline=""))
     call = next(row for row in calls if row["key"] == "work:1")
@@ -194,10 +194,7 @@ async def test_no_secret_is_in_any_output(place: Place) -> None:
         *(journal(place, "show", key) for key in ("work:1", "work:2", call_id)),
         *(journal(place, "show", key, "--json") for key in ("work:1", "work:2", call_id)),
         journal(place, "export"),
-        *(
-            journal(place, "export", "--format", "csv", "--table", table)
-            for table in ("calls", "attempts", "receipts", "events")
-        ),
+        *(journal(place, "export", "--format", "csv", "--table", table) for table in TABLES),
         journal(place, "resolve", call_id, "happened", "--reason", f"saw {SECRET}"),
         journal(place, "show", call_id),
         journal(place, "verify", "--heads"),

@@ -17,7 +17,7 @@ from tests.client.mini_suite import mixed
 
 from surefoot_cli.reconcile import command
 from surefoot_cli.run import command as run_command
-from surefoot_client.ledger import AttemptRow, CallRow, Ledger, ReceiptRow
+from surefoot_client.ledger import AttemptRow, CallRow, JobRow, Ledger, ReceiptRow
 from surefoot_client.reconcile import Balance, reconcile
 from surefoot_client.record import Answered, Proposed, Record, Sent, read
 from surefoot_server import accounting
@@ -64,7 +64,7 @@ class Books:
         return reconcile(self.records, self.ledger)
 
 
-T = TypeVar("T", ReceiptRow, CallRow, AttemptRow)
+T = TypeVar("T", ReceiptRow, CallRow, AttemptRow, JobRow)
 
 
 def copied(kind: type[T], rows: list[Any]) -> list[T]:
@@ -88,6 +88,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Books:
         copied(CallRow, book.calls),
         copied(AttemptRow, book.attempts),
         book.mac,
+        copied(JobRow, book.jobs),
     )
     return Books(folder / "run", tuple(read(folder / "run" / "records.jsonl")), ledger)
 
@@ -138,7 +139,7 @@ def named(balance: Balance, *names: object) -> bool:
     return any(str(name) in str(problem) for problem in balance.problems for name in names)
 
 
-Row = ReceiptRow | CallRow | AttemptRow
+Row = ReceiptRow | CallRow | AttemptRow | JobRow
 
 
 def with_rows(ledger: Ledger, old: Row, new: list[Row]) -> Ledger:
@@ -147,7 +148,8 @@ def with_rows(ledger: Ledger, old: Row, new: list[Row]) -> Ledger:
     def put(rows: Any) -> list[Any]:
         return [kept for row in rows for kept in (new if row is old else [row])]
 
-    return Ledger(put(ledger.receipts), put(ledger.calls), put(ledger.attempts), ledger.mac)
+    kept = (put(ledger.receipts), put(ledger.calls), put(ledger.attempts))
+    return Ledger(*kept, ledger.mac, put(ledger.jobs))
 
 
 def server_rows(books: Books) -> Iterator[tuple[Row, list[object]]]:
@@ -287,6 +289,54 @@ def test_rows_of_other_runs_in_a_shared_journal_are_left_out(books: Books) -> No
     assert reconcile(books.records, ledger, shared=True).problems == ()
     assert reconcile(books.records, ledger, shared=True).left_out == 1
     assert named(reconcile(books.records, ledger), "another:run:1:0")
+
+
+def of_jobs(books: Books, *jobs: JobRow) -> list[str]:
+    """What is wrong with the books when these are the jobs."""
+    balance = reconcile(books.records, replace(books.ledger, jobs=jobs))
+    assert balance.jobs <= len(jobs)
+    return [str(each) for each in balance.problems]
+
+
+def test_a_job_is_left_behind_by_one_call_that_succeeded_and_stands_somewhere(
+    books: Books,
+) -> None:
+    """Guard: `_Reconciling._enter_jobs`, `_check_job`."""
+    won = next(each for each in books.ledger.calls if each.state == "succeeded")
+    good = JobRow("j", won.call_id, "exited", 3.0)
+    assert of_jobs(books, good) == []
+    assert of_jobs(books, replace(good, state="running", ended_at=None)) == []
+    wrong = [
+        of_jobs(books, good, replace(good, job_id="k")),
+        of_jobs(books, replace(good, call_id="x")),
+        of_jobs(books, replace(good, state="gone")),
+        of_jobs(books, replace(good, state="running")),
+        of_jobs(books, replace(good, ended_at=None)),
+    ]
+    assert [len(each) for each in wrong] == [1] * len(wrong), wrong
+    lapsed = replace(won, state="failed")
+    failed = with_rows(books.ledger, won, [lapsed])
+    assert named(reconcile(books.records, replace(failed, jobs=[good])), "job j: its call")
+
+
+def test_a_call_that_left_a_job_behind_may_be_told_otherwise_again_but_not_the_first_time(
+    books: Books,
+) -> None:
+    """Guard: the look at `disposition` in `_check_answer`."""
+    for disposition, expected in (("replayed", 0), ("ran", 1)):
+        receipt, call = next(
+            (receipt, call)
+            for receipt in books.ledger.receipts
+            for call in books.ledger.calls
+            if (receipt.disposition, receipt.code) == (disposition, None)
+            and call.call_id == receipt.call_id
+            and (call.result_mac is not None and not lost(books, receipt))
+        )
+        other_result = replace(call, result_mac="of an answer that names a job")
+        altered = with_rows(books.ledger, call, [other_result])
+        left = replace(altered, jobs=[JobRow("j", call.call_id, "exited", 3.0)])
+        assert reconcile(books.records, altered).problems, receipt
+        assert len(reconcile(books.records, left).problems) == expected
 
 
 def problems_of(state: str, resolved: str | None, last: str = "in_doubt") -> list[str]:

@@ -3,6 +3,7 @@
 The server lives on. Whatever it then says of the command must be what is there, and stay so.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.history import EFFECTS, FOLD, History, in_doubt, sampled
 from tests.support.lives import Life, Said, forge, lay_out, until
 from tests.support.strace import BEGINS_AND_ENDS, NEEDED, Point, killing_any, points, traced
 from tests.support.torture import figure, rounds
+from tests.tools.shell_door import parent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, NEEDED]
 
@@ -19,9 +21,10 @@ ALL = 10**6
 
 async def owners(server: Life) -> tuple[int, int]:
     """The keeper of a server, and the supervisor that waits for its next command."""
-    said = await server.ask("run_command", {"command": "cat /proc/$PPID/status"})
-    status: str = said["result"]["stdout"]
-    keeper = int(status.partition("PPid:")[2].split()[0])
+    job: str = (await server.ask("start_job", {"command": ["cat"]}))["result"]["job_id"]
+    record = json.loads(Path(server.setup.state, "jobs", job, "begun.json").read_bytes())
+    keeper = parent(record["supervisor"])
+    assert (await server.ask("stop_job", {"job_id": job}))["error"] is None
     children = Path(f"/proc/{keeper}/task/{keeper}/children")
     await until(lambda: len(children.read_text().split()) == 1)
     return keeper, int(children.read_text())

@@ -1,7 +1,7 @@
 """The chain of events tells any change that was not made by the journal itself."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.journals import (
     Site,
     failure,
+    job_of,
     largest_file,
     new_call,
     receipt_of,
@@ -24,16 +25,17 @@ from tests.support.journals import (
 from surefoot_server.config import Retention
 from surefoot_server.journal.chain import Verdict, verify
 from surefoot_server.journal.memory import Memory
-from surefoot_server.journal.records import Fenced, JournalUnavailable, Row
+from surefoot_server.journal.records import Closing, Fenced, JournalUnavailable, NewCall, Row
 from surefoot_server.journal.sql_journal import SqlJournal
 from surefoot_server.journal.sqlite import SqliteReader
 from surefoot_server.journal.states import Change, Delivery, Disposition, State, may
 from surefoot_tools.errors import Applied
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.tool import Effect
 
 pytestmark = pytest.mark.anyio
 
-TABLES = ("call", "attempt", "receipt", "event", "instance")
+TABLES = ("call", "attempt", "receipt", "job", "event", "instance")
 NOT_VOUCHED_FOR = {("event", "id")}
 """The number of a row in the file says nothing but the order, and that is in `seq`."""
 
@@ -45,16 +47,20 @@ async def _some_history(site: Site) -> None:
         call = new_call(f"old-{n}", at=100.0)
         receipt = receipt_of(call)
         await journal.begin(call, receipt, durable=False)
-        end = closing(call, receipt_id=receipt.receipt_id, answer_mac="m")
+        job = job_of(call) if n == 0 else None
+        end = closing(call, receipt_id=receipt.receipt_id, answer_mac="m", job=job)
         await journal.finish(end, durable=False)
     await other.retain(Retention(results=50.0, keys=500.0), 1000.0)
     for n in range(3):
         call = new_call(f"new-{n}", at=1000.0)
         receipt = receipt_of(call)
         await other.begin(call, receipt, durable=False)
+        job = job_of(call)
         await other.finish(
-            success(call, receipt_id=receipt.receipt_id, answer_mac="m"), durable=False
+            success(call, receipt_id=receipt.receipt_id, answer_mac="m", job=job), durable=False
         )
+        if n > 0:
+            await journal.end_job(job.job_id, JobEnd(JobState.EXITED, n, None, 1002.0))
         other.deliver(receipt.receipt_id, Delivery.DELIVERED, 1001.0)
     await other.record(receipt_of(new_call(), Disposition.DENIED, call_id=None))
 
@@ -157,7 +163,13 @@ def test_an_event_or_a_row_put_in_is_told(written: Path, tmp_path: Path) -> None
         shutil.copyfile(written, copy)
         db = apsw.Connection(str(copy))
         columns = [str(row[1]) for row in db.execute(f"PRAGMA table_info({table})")]
-        fresh = {"call_id": "'x'", "receipt_id": "'x'", "instance": "'x'", "key": "'x'"}
+        fresh = {
+            "call_id": "'x'",
+            "receipt_id": "'x'",
+            "instance": "'x'",
+            "key": "'x'",
+            "job_id": "'x'",
+        }
         if table == "event":
             fresh = {"id": "max(id) + 1", "seq": "max(seq) + 1"}
         values = ", ".join(fresh.get(column, column) for column in columns)
@@ -181,15 +193,18 @@ def test_a_cut_end_of_a_chain_is_told(written: Path) -> None:
     assert any("last events are missing" in problem for problem in look(written).problems)
 
 
-ENDS = {
+ENDS: dict[str, Callable[[NewCall, int], Closing]] = {
     "finish": success,
     "fail": failure,
     "doubt": partial(failure, applied=Applied.UNKNOWN),
+    "leave": lambda call, number: success(call, number, job=job_of(call)),
 }
 OTHER_STEPS = ["begin", "safe", "again", "take", "resolve", "deliver", "record", "retain"]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([*ENDS, *OTHER_STEPS, "restart"]), st.integers(0, 5), st.integers(0, 1)
+        st.sampled_from([*ENDS, *OTHER_STEPS, "over", "restart"]),
+        st.integers(0, 5),
+        st.integers(0, 1),
     ),
     max_size=40,
 )
@@ -220,20 +235,20 @@ class _Life:
                 await server.begin(call, receipt_of(call), durable=False)
             case "safe":
                 self._read(server)
-            case "finish" | "fail" | "doubt":
+            case _ if what in ENDS:
                 await server.finish(ENDS[what](call, number), durable=False)
             case "again" if found is not None:
-                receipt = receipt_of(call)
-                await server.reopen(found.standing, {}, receipt, durable=False)
+                await server.reopen(found.standing, {}, receipt_of(call), durable=False)
             case "take" if found is not None:
                 await server.take_over(found.standing)
             case "resolve":
                 await server.resolve(call.call_id, State.FAILED, None, "did not happen")
             case "deliver":
-                for receipt in await server.query("call_receipts", {"call_id": call.call_id}):
-                    server.deliver(receipt["receipt_id"], Delivery.LOST, self.now)
+                await self._deliver(server, call)
             case "record":
                 await server.record(receipt_of(call, Disposition.JOINED))
+            case "over":
+                await server.end_job(job_of(call).job_id, JobEnd(JobState.LOST))
             case "retain":
                 await server.retain(Retention(results=20.0, keys=60.0), self.now)
             case "restart":
@@ -241,6 +256,10 @@ class _Life:
                 self.servers[which] = self.site.open()
             case _:
                 pass
+
+    async def _deliver(self, server: SqlJournal, call: NewCall) -> None:
+        for receipt in await server.query("call_receipts", {"call_id": call.call_id}):
+            server.deliver(receipt["receipt_id"], Delivery.LOST, self.now)
 
     def _read(self, server: SqlJournal) -> None:
         call = new_call(effect=Effect.SAFE, fingerprint=None, at=self.now)

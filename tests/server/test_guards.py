@@ -54,14 +54,20 @@ async def test_annotations_are_true_to_the_effects(place: Place) -> None:
         "describe_database",
         "failure_report",
         "list_directory",
+        "list_jobs",
         "query_database",
         "read_file",
+        "read_job",
         "search_files",
     }
     for name in tools.keys() - reading:
         hints = tools[name]
         assert hints is not None
-        assert (hints.idempotent_hint, hints.destructive_hint) == (False, True), name
+        # To stop twice is to stop once, even without a key.
+        expected = (name == "stop_job", True)
+        assert (hints.idempotent_hint, hints.destructive_hint) == expected, name
     assert {name for name, hints in tools.items() if hints and hints.open_world_hint} == {
-        "run_command"
+        "run_command",
+        "start_job",
+        "write_job",
     }

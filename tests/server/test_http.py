@@ -2,13 +2,13 @@
 
 import json
 import signal
-from pathlib import Path
 from typing import Any
 
 import anyio
 import apsw
 import pytest
 from mcp import Client
+from tests.support.commands import gone, pid_of_the_command
 from tests.support.place import Place, body, disposition, keyed
 from tests.support.until import until
 from tests.support.web import MODERN, Line, Web, a_call, a_web, named, web_process
@@ -52,11 +52,6 @@ async def settled(place: Place, *expected: tuple[Any, ...]) -> None:
     except TimeoutError:
         assert receipts(place) == sorted(expected, key=str)
         raise
-
-
-def gone(pid_file: Path) -> bool:
-    """Whether the shell that wrote its process id has ended."""
-    return not Path("/proc", pid_file.read_text().strip()).exists()
 
 
 async def start(web: Web, line: Line, era: str, key: str | None, command: str) -> None:
@@ -154,12 +149,11 @@ async def test_requests_beyond_the_room_there_is_may_be_sent_again(
 @BOTH
 async def test_a_call_without_a_key_ends_with_its_connection(place: Place, era: str) -> None:
     """Guard: `Wire.connection_lost` and `Exchange.waiting`; the SDK sees it in one mode only."""
-    pid = place.workspace / "pid"
     async with a_web(place) as web:
         async with web.line() as line:
-            await start(web, line, era, None, "echo $$ > tmp; mv tmp pid; sleep 60")
-            await until(pid.exists)
-        await until(lambda: gone(pid))
+            await start(web, line, era, None, "sleep 60")
+            shell = await pid_of_the_command(place.config.state)
+        await until(lambda: gone(shell))
         await settled(place, ("run_command", "ran", "lost"))
 
 

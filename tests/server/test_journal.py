@@ -7,8 +7,10 @@ import anyio
 import apsw
 import pytest
 from mcp import Client, StdioServerParameters
+from tests.support.journals import begun, seen, verdict
 from tests.support.place import Place, body, error, keyed
 
+from surefoot_server.accounting import ledger
 from surefoot_server.journal.clock import Clock
 from surefoot_server.journal.opening import open_journal
 from surefoot_server.journal.owners import Owner
@@ -56,6 +58,36 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) 
     db.close()
     with pytest.raises(JournalUnavailable, match="version 99"):
         SqliteJournal(path, version="test")
+
+
+def make_old(path: Path) -> None:
+    """Make it a journal of version 2, which had no jobs."""
+    db = apsw.Connection(str(path))
+    db.execute("DROP TABLE job; UPDATE setting SET value = 2 WHERE name = 'schema'")
+    db.close()
+
+
+async def test_a_journal_of_version_2_is_brought_up_and_keeps_what_it_has(tmp_path: Path) -> None:
+    """Guard: `UPGRADES` in `_set_up`."""
+    path = tmp_path / "journal.db"
+    old = SqliteJournal(path, version="test")
+    call = await begun(old)
+    old.close()
+    make_old(path)
+    for _ in range(2):
+        journal = SqliteJournal(path, version="test")
+        assert (await seen(journal, call)).call_id == call.call_id
+        assert await journal.running_jobs() == []
+        assert (await verdict(journal)).problems == []
+        journal.close()
+
+
+def test_a_journal_of_version_2_is_brought_up_by_who_only_reads(tmp_path: Path) -> None:
+    """Guard: `_is_old`."""
+    path = tmp_path / "journal.db"
+    SqliteJournal(path, version="test").close()
+    make_old(path)
+    assert ledger(path).jobs == []
 
 
 def test_the_clock_never_goes_back_and_follows_when_it_is_set_forward() -> None:

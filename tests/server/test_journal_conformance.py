@@ -13,6 +13,7 @@ from tests.support.journals import (
     Site,
     begun,
     failure,
+    job_of,
     new_call,
     receipt_of,
     row_of,
@@ -31,6 +32,7 @@ from surefoot_server.journal.records import (
 from surefoot_server.journal.sql_journal import SqlJournal
 from surefoot_server.journal.states import Delivery, Disposition, State
 from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.outcome import Error, Outcome
 from surefoot_tools.tool import Effect
 
@@ -141,6 +143,44 @@ async def test_an_outcome_is_told_once_and_a_second_end_changes_nothing(site: Si
     before = await seen(journal, call)
     await journal.finish(failure(call, at=1005.0), durable=True)
     assert await seen(journal, call) == before
+
+
+async def test_what_a_call_leaves_behind_begins_with_its_end_and_ends_once(site: Site) -> None:
+    """Guard: `state = 'running'` in `end_job`."""
+    journal, other = site.open(), site.open()
+    call = await begun(journal)
+    job = job_of(call)
+    assert await other.running_jobs() == []
+    await journal.finish(success(call, job=job), durable=True)
+    await journal.finish(success(call, job=job_of(call, "again")), durable=True)  # it has ended
+    assert await other.running_jobs() == [job]
+    assert await other.job_end(job.job_id) is None
+    end = JobEnd(JobState.STOPPED, None, "SIGTERM", 1003.0)
+    ended: Counter[bool] = Counter()
+
+    async def race(server: SqlJournal) -> None:
+        ended[await server.end_job(job.job_id, end)] += 1
+
+    async with anyio.create_task_group() as tasks:
+        for n in range(RACERS):
+            tasks.start_soon(race, (journal, other)[n % 2])
+    assert ended == {True: 1, False: RACERS - 1}
+    assert await other.job_end(job.job_id) == end
+    assert not await journal.end_job("no such job", end)
+    assert await journal.running_jobs() == []
+    scope = {"since": 0.0, "tool": "run_command", "principal": None}
+    assert await journal.query("count_jobs", scope) == [{"state": "stopped", "n": 1}]
+    assert (await verdict(journal)).problems == []
+
+
+async def test_who_is_not_the_owner_leaves_no_job_behind(site: Site) -> None:
+    """Guard: the order in `Operations.finish`."""
+    journal, other = site.open(), site.open()
+    call = await begun(journal)
+    assert await other.take_over((await seen(other, call)).standing)
+    with pytest.raises(Fenced):
+        await journal.finish(success(call, job=job_of(call)), durable=True)
+    assert await other.running_jobs() == []
 
 
 async def test_a_result_that_is_not_to_be_kept_is_not_kept(site: Site) -> None:

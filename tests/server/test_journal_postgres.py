@@ -16,6 +16,7 @@ from tests.support.cutter import Cut, Cutter
 from tests.support.journals import (
     PRINCIPAL,
     Site,
+    begun,
     new_call,
     receipt_of,
     row_of,
@@ -329,6 +330,24 @@ def test_a_journal_of_another_version_is_refused_and_left_alone(
     with pytest.raises(JournalUnavailable, match="version 99"):
         open_reader(str(postgres_site.place))
     assert postgres.admin(sql.SQL("SELECT count(*) FROM surefoot.instance"), name) == [(1,)]
+
+
+async def test_a_journal_of_version_2_is_brought_up_by_the_next_server(
+    postgres: Postgres, postgres_site: Site
+) -> None:
+    """Guard: `PostgresDatabase._upgrade`."""
+    call = await begun(postgres_site.open())
+    postgres_site.close()
+    name = database_of(postgres_site)
+    postgres.admin(sql.SQL("UPDATE surefoot.setting SET value = '2' WHERE name = 'schema'"), name)
+    postgres.admin(sql.SQL("DROP TABLE surefoot.job"), name)
+    with pytest.raises(JournalUnavailable, match="start a server on it"):
+        open_reader(str(postgres_site.place))
+    journal = postgres_site.open()
+    assert (await seen(journal, "key")).call_id == call.call_id
+    assert await journal.running_jobs() == []
+    assert (await verdict(journal)).problems == []
+    open_reader(str(postgres_site.place)).close()
 
 
 def test_a_failure_to_open_tells_no_password_and_leaves_nothing_open(

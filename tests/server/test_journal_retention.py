@@ -5,6 +5,7 @@ import pytest
 from tests.support.journals import (
     PRINCIPAL,
     Site,
+    job_of,
     new_call,
     receipt_of,
     row_of,
@@ -26,13 +27,14 @@ async def _history(journal: SqlJournal, *, at: float, calls: int) -> None:
         call = new_call(f"key-{at}-{n}", at=at)
         receipt = receipt_of(call)
         await journal.begin(call, receipt, durable=False)
-        closing = success(call, receipt_id=receipt.receipt_id, answer_mac="m")
+        job = job_of(call) if n % 2 else None
+        closing = success(call, receipt_id=receipt.receipt_id, answer_mac="m", job=job)
         await journal.finish(closing, durable=False)
         await journal.record(receipt_of(call, Disposition.DENIED, call_id=None))
 
 
 async def _kept(journal: SqlJournal) -> dict[str, int]:
-    tables = ("call", "attempt", "receipt", "event", "instance")
+    tables = ("call", "attempt", "receipt", "job", "event", "instance")
     return {table: len(await journal.query(f"all_{table}s", {})) for table in tables}
 
 
@@ -53,7 +55,7 @@ async def test_results_go_first_then_all_that_is_known_and_the_chain_still_holds
     await journal.retain(limits, 2150.0)
     assert await journal.find(PRINCIPAL, "key-1000.0-7") is None
     kept = await _kept(journal)
-    assert (kept["call"], kept["attempt"], kept["receipt"]) == (3, 3, 6)
+    assert (kept["call"], kept["attempt"], kept["receipt"], kept["job"]) == (3, 3, 6, 1)
     assert kept["event"] < 30
     instance = await row_of(journal, "instance", instance=journal.instance)
     assert instance["anchor_seq"] > 600
@@ -82,7 +84,7 @@ async def test_retention_comes_to_rest(site: Site) -> None:
         await journal.retain(limits, 5000.0)
     kept = await _kept(journal)
     assert await journal.retain(limits, 5000.0) == 0
-    assert await _kept(journal) == kept == kept | {"call": 0, "receipt": 0, "instance": 1}
+    assert await _kept(journal) == kept == kept | {"call": 0, "receipt": 0, "job": 0, "instance": 1}
     assert (await verdict(journal)).problems == []
 
 

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from mcp import Client
 from prometheus_client.openmetrics import parser
-from tests.support.journals import Site, new_call, receipt_of
+from tests.support.journals import Site, job_of, new_call, receipt_of, success
 from tests.support.loopback import Answered, ask
 from tests.support.place import Place, keyed
 
@@ -26,6 +26,7 @@ from surefoot_server.observe.metrics import Gauge
 from surefoot_server.observe.serving import Observation, serve_observation
 from surefoot_server.observe.tally import OTHER, Tally
 from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.outcome import Error, Outcome, Status
 from surefoot_tools.tool import Effect
 
@@ -92,6 +93,22 @@ async def test_metrics_say_what_the_journal_says_and_name_nobody(place: Place) -
     assert plain.body.startswith("# HELP surefoot_receipts_total")
     for word in ("secret", "hidden", "absent", "made up", "local", str(place.workspace)):
         assert word not in page.body
+
+
+async def test_a_job_counts_where_its_end_was_recorded(site: Site) -> None:
+    """Guard: `Tally._enter`."""
+    journal, other = site.open(), site.open()
+    call = new_call("key")
+    await journal.begin(call, receipt_of(call), durable=False)
+    job = job_of(call)
+    await journal.finish(success(call, job=job), durable=False)
+    await other.end_job(job.job_id, JobEnd(JobState.STOPPED, None, "SIGTERM", 1003.0))
+    await journal.end_job(job.job_id, JobEnd(JobState.LOST))
+    tallies = [Tally(each, ["run_command"]) for each in (journal, other)]
+    for tally in tallies:
+        await tally.follow()
+    assert [dict(tally.jobs) for tally in tallies] == [{}, {"stopped": 1}]
+    assert [dict(tally.calls) for tally in tallies] == [{("run_command", "succeeded"): 1}, {}]
 
 
 async def test_each_attempt_and_receipt_counts_once_whenever_one_looks(site: Site) -> None:

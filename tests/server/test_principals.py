@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.support.level import level
 from tests.support.place import Place
 from tests.support.tokens import give
 from tests.support.web import MODERN, Reply, Web, a_call, a_web, named
@@ -14,6 +15,7 @@ from tests.support.wire import ENVELOPE
 
 from surefoot_server.http.serving import Authority
 from surefoot_server.http.tokens import TokenFile, new_token
+from surefoot_tools.sandbox.sandbox import Level
 from surefoot_tools.tool import Group
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +155,28 @@ async def test_a_token_of_one_folder_reaches_no_other(place: Place, tokens: Toke
         made = await call(web, text, "write_file", path="mine", content="x")
         assert "structuredContent" in made.result
     assert (inside / "mine").read_text() == "x"
+
+
+@pytest.mark.skipif(level() is Level.OFF, reason="commands cannot be confined on this machine")
+async def test_the_commands_of_a_token_of_one_folder_see_no_other(
+    place: Place, tokens: TokenFile
+) -> None:
+    """Guard: `plan.Place.narrowed`."""
+    inside, outside = place.workspace / "inside", place.workspace / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (outside / "secret").write_text("hidden")
+    one = give(tokens, "one", groups=ALL, writes=ALL, roots=(inside,))
+    both = give(tokens, "both", groups=ALL, writes=ALL)
+    command = f"cat {outside}/secret; echo x > {outside}/mine; echo > {inside}/mine"
+    async with a_web(place, authority(tokens)) as web:
+        ran = await call(web, one, "run_command", command=command)
+        assert ran.result["structuredContent"]["stdout"] == ""
+        assert [path.name for path in place.workspace.glob("*/mine")] == ["mine"]
+        assert (inside / "mine").exists()
+        ran = await call(web, both, "run_command", command=command)
+        assert ran.result["structuredContent"]["stdout"] == "hidden"
+        assert (outside / "mine").exists()
 
 
 async def test_a_token_of_a_foreign_root_is_denied_and_told_why(

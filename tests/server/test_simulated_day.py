@@ -19,7 +19,7 @@ import anyio.lowlevel
 import apsw
 import pytest
 from tests.support.identity import unbalanced
-from tests.support.scripted import Plan
+from tests.support.scripted import LeavesJob, Plan
 from tests.support.site import Sending, Server, Site, a_site
 from tests.support.torture import MODE, figure, rounds
 
@@ -28,6 +28,7 @@ from surefoot_server.config import Retention
 from surefoot_server.journal.sqlite import SqliteDatabase
 from surefoot_server.journal.states import Disposition
 from surefoot_tools.errors import Applied, Code
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.tool import Effect
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +44,9 @@ LOOK = rounds(fast=60, ci=60, full=60)
 SAMPLE = 600
 """Seconds between two looks at what the process and the journal take."""
 TOLERANCE = 0.05
+
+TOOLS = [*(each.value for each in Effect), LeavesJob.name]
+OPEN_JOBS = "SELECT job_id FROM job WHERE state = 'running'"
 
 PLANS = [
     Plan(effect=False, code=Code.NOT_FOUND),
@@ -127,7 +131,7 @@ class Day:
         if self.known and draw < 0.1:
             tool, label, key = self.random.choice(self.known)
             return tool, "another" if draw < 0.02 else label, key
-        tool = self.random.choice(list(Effect)).value
+        tool = self.random.choice(TOOLS)
         if draw < 0.5:
             return tool, f"u{self.random.randrange(20)}", None
         self.known.append((tool, "a", f"k{self.sent}"))
@@ -192,6 +196,7 @@ class Day:
 
     async def keep_house(self) -> None:
         """A round of retention, and whether it dropped what it should and nothing else."""
+        self.end_jobs()
         await self.up.executor.housekeeping.retain()
         now = self.up.journal.now()
         await self.up.journal.query("last_time", {})  # the spool is folded
@@ -215,8 +220,21 @@ class Day:
         missing = [(now - at, each) for at, each in self.begun if each not in there]
         assert not missing, missing
 
+    def end_jobs(self) -> None:
+        """Half of the jobs end; what had ended before is cleared away."""
+        jobs = self.site.world.jobs
+        for name in [name for name, job in jobs.items() if job.end is not None]:
+            del jobs[name]
+        for name in jobs:
+            if self.random.random() < 0.5:
+                self.site.world.end_job(name, JobEnd(JobState.EXITED, 0, None, self.site.at))
+
     async def check(self) -> None:
         """The books add up."""
+        running = {name for name, job in self.site.world.jobs.items() if job.end is None}
+        with anyio.fail_after(30):  # whoever waits for the end of a job records it
+            while not {name for (name,) in self.rows(OPEN_JOBS)} <= running:
+                await self.up.journal.query("last_time", {})
         book = accounting.ledger(self.path)
         report = await accounting.report(self.up.journal, since=0.0, tool=None, limit=5)
         wrong = unbalanced(report, book)

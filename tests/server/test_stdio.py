@@ -9,6 +9,7 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.level import found
 from tests.support.place import Place, keyed
 from tests.support.wire import ENVELOPE, wire
 
@@ -83,7 +84,7 @@ async def test_the_handshake_era_is_served_as_well(place: Place) -> None:
         await server.send(hello)
         result = (await server.receive())["result"]
         assert result["protocolVersion"] == "2025-11-25"
-        assert "not confined" in result["instructions"].lower()
+        assert f"(sandbox: {found().reached})" in result["instructions"]
         await server.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         await server.send({"jsonrpc": "2.0", "id": 2, "method": "tools/list"})
         names = [tool["name"] for tool in (await server.receive())["result"]["tools"]]

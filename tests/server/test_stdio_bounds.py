@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import apsw
 import pytest
+from tests.support.commands import gone, pid_of_the_command
 from tests.support.place import Place
 from tests.support.until import until, until_asked
 from tests.support.wire import ENVELOPE, Wire, wire
@@ -87,15 +88,15 @@ async def test_a_cancel_comes_through_to_a_client_that_reads_nothing(place: Plac
     started, survived = place.workspace / "started", place.workspace / "survived"
     async with wire(place) as server:
         await server.ask(0, "server/discover")
-        command = f"echo $$ > {started}; sleep 60; echo > {survived}"
+        command = f"echo > {started}; sleep 60; echo > {survived}"
         await server.write(a_call("long", "run_command", command=command))
-        await until(lambda: started.exists() and started.read_text().endswith("\n"))
-        shell = Path("/proc", started.read_text().strip())
+        await until(started.exists)
+        shell = await pid_of_the_command(place.config.state)
         for request_id in range(1, 21):
             await server.write(request(request_id))
         cancel = {"requestId": "long"}
         await server.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancel})
-        await until(lambda: not shell.exists())
+        await until(lambda: gone(shell))
         assert {(await server.receive())["id"] for _ in range(20)} == set(range(1, 21))
     assert not survived.exists()
 

@@ -5,13 +5,13 @@ Each row of `ENDS` is done to a server that carries out one call; then its journ
 
 import signal
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, cast
 
 import anyio
 import apsw
 import pytest
 from tests.support.books import out_of_balance
+from tests.support.commands import gone, pid_of_the_command
 from tests.support.place import Place, keyed
 from tests.support.until import until
 from tests.support.wire import ENVELOPE, Wire, wire
@@ -120,12 +120,12 @@ async def test_a_command_without_a_key_is_killed_at_once_and_recorded(
     started = place.workspace / "started"
     async with wire(place) as server:
         await server.ask(0, "server/discover")
-        await call(server, 1, "run_command", command=f"echo $$ > {started}; sleep 60; echo > late")
-        await until(lambda: started.exists() and started.read_text().endswith("\n"))
-        shell = Path("/proc", started.read_text().strip())
+        await call(server, 1, "run_command", command=f"echo > {started}; sleep 60; echo > late")
+        await until(started.exists)
+        shell = await pid_of_the_command(place.config.state, "late")
         await ENDS[end](server, place)
         await ended(server, place)
-    assert not shell.exists()
+    assert gone(shell)
     assert not (place.workspace / "late").exists()
     (row,) = journal(
         place,
@@ -160,12 +160,13 @@ async def test_a_keyed_command_that_goes_on_is_killed_in_time_and_recorded(
     started = place.workspace / "started"
     async with wire(place) as server:
         await server.ask(0, "server/discover")
-        command = f"echo $$ > {started}; sleep 60; echo > late"
+        command = f"echo > {started}; sleep 60; echo > late"
         await call(server, 1, "run_command", "k", command=command)
-        await until(lambda: started.exists() and started.read_text().endswith("\n"))
+        await until(started.exists)
+        shell = await pid_of_the_command(place.config.state)
         await ENDS[end](server, place)
         await ended(server, place)
-    assert not Path("/proc", started.read_text().strip()).exists()
+    assert gone(shell)
     assert not (place.workspace / "late").exists()
     sql = "SELECT state, delivery FROM call JOIN receipt r USING (call_id) WHERE r.key = 'k'"
     assert journal(place, sql) == [("failed", "lost")]

@@ -17,7 +17,7 @@ def out_of_balance(path: Path) -> list[str]:
     attempts: defaultdict[str, list[AttemptRow]] = defaultdict(list)
     for attempt in book.attempts:
         attempts[attempt.call_id].append(attempt)
-    return [*_of_calls(book, attempts), *_of_receipts(book, attempts)]
+    return [*_of_calls(book, attempts), *_of_receipts(book, attempts), *_of_jobs(book)]
 
 
 def _of_calls(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[str]:
@@ -48,6 +48,7 @@ def _of_receipts(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[st
     calls = {call.call_id: call for call in book.calls}
     answers: defaultdict[str, set[str | None]] = defaultdict(set)
     ran: Counter[str] = Counter()
+    jobs = {job.call_id for job in book.jobs}
     for receipt in book.receipts:
         name = f"receipt {receipt.key}/{receipt.sender_attempt} ({receipt.disposition})"
         if receipt.disposition in OF_NO_CALL:
@@ -65,10 +66,24 @@ def _of_receipts(book: Ledger, attempts: dict[str, list[AttemptRow]]) -> list[st
             answers[call.call_id].add(receipt.answer_mac)
         ran[call.call_id] += receipt.disposition == "ran"
     for call_id, call in calls.items():
-        if len(answers[call_id]) > 1:
+        if len(answers[call_id]) > 1 and call_id not in jobs:  # told as its job is at that time
             found.append(f"call {call.key} was answered with {len(answers[call_id])} successes")
         if ran[call_id] > len(attempts.get(call_id, [])):
             found.append(f"call {call.key} has fewer attempts than requests that ran it")
+    return found
+
+
+def _of_jobs(book: Ledger) -> list[str]:
+    """Each job is that of a call that succeeded; no other has it, and an end has a time."""
+    found: list[str] = []
+    won = {call.call_id for call in book.calls if call.state == "succeeded"}
+    twice = [n for n in Counter(job.call_id for job in book.jobs).values() if n > 1]
+    found += [f"{len(twice)} calls left several jobs behind"] if twice else []
+    for job in book.jobs:
+        if job.call_id not in won:
+            found.append(f"job {job.job_id} is of call {job.call_id}, which did not succeed")
+        if (job.state == "running") != (job.ended_at is None):
+            found.append(f"job {job.job_id} is {job.state} and ended at {job.ended_at}")
     return found
 
 

@@ -37,6 +37,11 @@ def unbalanced(report: Report, book: Ledger) -> list[str]:
     }
     won = {each.call_id for each in book.calls if each.state == "succeeded"}
     equal("first attempt success", totals.first_attempt_success, len(first & won))
+    states = Counter(each.state for each in book.jobs)
+    jobs = report.jobs.model_dump()
+    equal("jobs", jobs.pop("jobs"), len(book.jobs))
+    equal("jobs by state", sum(jobs.values()), len(book.jobs))
+    equal("jobs in each state", +Counter(jobs), states)
     client = {each.call_id: each.client or "" for each in reversed(book.receipts)}
     _groups(report, book, lambda call: client.get(call.call_id, ""), equal)
     failed = totals.failed + totals.in_doubt + refused

@@ -21,11 +21,11 @@ import psycopg
 from anyio.streams.text import TextReceiveStream
 from uuid6 import uuid7
 
-from surefoot_server.journal.chain import Verdict, verify
+from surefoot_server.journal.chain import KEYS, Verdict, verify
 from surefoot_server.journal.clock import Clock
 from surefoot_server.journal.memory import Memory, MemoryJournal
 from surefoot_server.journal.opening import open_journal
-from surefoot_server.journal.records import Closing, Entry, NewCall, Receipt, Row
+from surefoot_server.journal.records import Closing, Entry, Job, NewCall, Receipt, Row
 from surefoot_server.journal.sql_journal import SqlJournal
 from surefoot_server.journal.states import Delivery, Disposition
 from surefoot_tools.errors import Applied, Code, Origin
@@ -83,6 +83,11 @@ def success(call: NewCall, number: int = 1, **other: Any) -> Closing:
     outcome = Outcome(Status.SUCCEEDED, {"exit_code": 0})
     given: dict[str, Any] = {"at": call.at + 1} | other
     return Closing(call.call_id, number, outcome, **given)
+
+
+def job_of(call: NewCall, name: str = "a") -> Job:
+    """What it leaves behind."""
+    return Job(f"{call.call_id}-{name}", call.call_id, call.principal, call.tool, "p", call.at + 1)
 
 
 def failure(
@@ -189,10 +194,7 @@ async def verdict(journal: SqlJournal) -> Verdict:
     return verify(
         await journal.query("all_instances", {}),
         await journal.query("all_events", {}),
-        {
-            table: await journal.query(f"all_{table}s", {})
-            for table in ("call", "attempt", "receipt")
-        },
+        {table: await journal.query(f"all_{table}s", {}) for table in KEYS if table != "instance"},
     )
 
 

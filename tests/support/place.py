@@ -9,6 +9,7 @@ from typing import Any, cast
 import apsw
 import mcp_types as types
 from mcp import Client, StdioServerParameters
+from tests.support.level import level
 
 from surefoot_server.app import App
 from surefoot_server.config import Config
@@ -35,6 +36,7 @@ class Place:
             state=folder / "state",
             databases=(f"app=sqlite:///{workspace}/app.db?mode=rw",),
             environment={"PATH": os.environ["PATH"]},
+            sandbox=level(),
             allow_faults=True,
         )
         return cls(workspace, config)
@@ -57,6 +59,7 @@ class Place:
         return [
             *serve,
             *("--root", str(self.workspace), "--database", self.config.databases[0]),
+            *("--sandbox", self.config.sandbox.value),
             *options,
         ]
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import anyio
 
 from surefoot_tools.errors import Applied, Code, ToolError
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.tool import (
     PLACE,
     Arguments,
@@ -59,6 +60,14 @@ class Going:
     """Its server died, and it goes on."""
 
 
+@dataclass(eq=False)
+class Afterwards:
+    """A job that a run left behind."""
+
+    over: anyio.Event = field(default_factory=anyio.Event)
+    end: JobEnd | None = None
+
+
 class World:
     """What the scripted tools change."""
 
@@ -73,6 +82,10 @@ class World:
         """Results of transactions, which committed with them, by intent."""
         self.runs: dict[str, list[Going]] = defaultdict(list)
         """By intent, oldest first."""
+        self.jobs: dict[str, Afterwards] = {}
+        """What runs left behind, by intent; what is cleared away is not there any more."""
+        self.looked = 0
+        """How often somebody looked at the record of a job."""
         self.reads = 0
         self.deadlines: list[float] = []
         """What each run was told of when its caller stops waiting."""
@@ -91,6 +104,12 @@ class World:
         """The runs that wait to be released."""
         every = [going for runs in self.runs.values() for going in runs]
         return [each for each in every if each.plan.hang and not each.released.is_set()]
+
+    def end_job(self, job: str, end: JobEnd) -> None:
+        """A job ends; who waits for that goes on."""
+        if self.jobs[job].end is None:
+            self.jobs[job].end = end
+            self.jobs[job].over.set()
 
     def die(self, intents: set[str]) -> None:
         """The server that ran these died: what does not survive it is gone."""
@@ -302,6 +321,83 @@ class AtMostOnce(Scripted):
         return Did(number=going.result or 0)
 
 
+class Left(Did):
+    """Result of the tool that leaves a job behind."""
+
+    job: str
+    state: JobState
+
+    def as_text(self) -> str:
+        """The job and its state."""
+        return f"job {self.job} is {self.state}"
+
+
+class Records:
+    """What is left of jobs in a world; see `JobRecords`.
+
+    Args:
+        world: Where they are.
+        place: Its name.
+    """
+
+    def __init__(self, world: World, place: str = "here") -> None:
+        self._world = world
+        self.place = place
+
+    def end_of(self, job: str) -> JobEnd | None:
+        """Its end; what was cleared away is lost."""
+        self._world.looked += 1
+        found = self._world.jobs.get(job)
+        return JobEnd(JobState.LOST) if found is None else found.end
+
+    async def wait(self, job: str) -> None:
+        """Wait for its end."""
+        found = self._world.jobs.get(job)
+        if found is not None:
+            await found.over.wait()
+
+
+class LeavesJob(AtMostOnce):
+    """A command that goes on as a job."""
+
+    name: ClassVar[str] = "leaves_job"
+    secret_arguments: ClassVar[frozenset[str]] = frozenset({"label"})
+    Result = Left
+
+    def __init__(self, world: World, running: set[str]) -> None:
+        super().__init__(world, running)
+        self.records = Records(world)
+
+    def job_records(self) -> Records:
+        """Where they are."""
+        return self.records
+
+    def job_of(self, result: dict[str, Any]) -> str | None:
+        """Each success leaves one."""
+        return result["job"]
+
+    def do(self, going: Going, evidence: Evidence) -> int:
+        """It goes on from here."""
+        self.world.jobs[going.intent] = Afterwards()
+        return super().do(going, evidence)
+
+    async def run(self, arguments: Named, evidence: Evidence, context: Context) -> Left:
+        """Go through the plan, and name the job."""
+        did = await super().run(arguments, evidence, context)
+        return Left(number=did.number, job=context.effect_key, state=JobState.RUNNING)
+
+    async def refresh(self, result: Did, end: JobEnd | None = None) -> Did:
+        """As the job is now, or as the journal has it."""
+        assert isinstance(result, Left)
+        found = self.world.jobs.get(result.job)
+        known = end if found is None else found.end
+        return result if known is None else result.model_copy(update={"state": known.state})
+
+    def _ended(self, going: Going) -> Did:
+        did = super()._ended(going)
+        return Left(number=did.number, job=going.intent, state=JobState.RUNNING)
+
+
 TOOLS: dict[Effect, type[Scripted]] = {
     Effect.SAFE: Safe,
     Effect.IDEMPOTENT: Idempotent,
@@ -312,5 +408,5 @@ TOOLS: dict[Effect, type[Scripted]] = {
 
 
 def tools(world: World, running: set[str]) -> list[Any]:
-    """One of each effect, for one server."""
-    return [kind(world, running) for kind in TOOLS.values()]
+    """One of each effect, and one that leaves jobs behind, for one server."""
+    return [kind(world, running) for kind in (*TOOLS.values(), LeavesJob)]

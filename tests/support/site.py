@@ -19,7 +19,7 @@ from surefoot_server.access import Access
 from surefoot_server.call import Answer, Connection, Request
 from surefoot_server.executor import Executor
 from surefoot_server.faults import Faults
-from surefoot_server.journal.chain import Store, Verdict, verify
+from surefoot_server.journal.chain import KEYS, Store, Verdict, verify
 from surefoot_server.journal.clock import Clock
 from surefoot_server.journal.memory import Memory, MemoryJournal
 from surefoot_server.journal.records import Row
@@ -268,7 +268,7 @@ class Site:
         def rows(name: str) -> list[Row]:
             return self.memory.database.execute(name, {})
 
-        tables = {each: rows(f"all_{each}s") for each in ("call", "attempt", "receipt")}
+        tables = {each: rows(f"all_{each}s") for each in KEYS if each != "instance"}
         return verify(rows("all_instances"), rows("all_events"), tables)
 
 

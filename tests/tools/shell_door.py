@@ -14,12 +14,14 @@ from uuid import uuid4
 
 import anyio
 import anyio.abc
+import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from surefoot_tools.files.roots import Roots
+from surefoot_tools.sandbox.sandbox import Level, Reached, Sandbox
 from surefoot_tools.shell import shell_tools
 from surefoot_tools.shell.ending import RunCommandResult
-from surefoot_tools.shell.run_command import RunCommandArguments
+from surefoot_tools.shell.run_command import RunCommand, RunCommandArguments
 from surefoot_tools.tool import Context, Evidence, Running, Tool
 
 BOUND = 30.0
@@ -40,20 +42,37 @@ def new_context(deadline: float = math.inf) -> Context:
 
 
 class Door:
-    """The tool of one server.
+    """The tools of one server.
 
     Args:
         root: Where commands start; made if it is not there.
         jobs: Where their records are.
         grace: Seconds.
+        job_grace: Seconds for jobs.
+        sandbox: Confines the commands.
+        level: What it is to be, if it is not given. Off: most tests are of something else, and
+            some of their commands look at what no sandbox shows, such as the state directory.
     """
 
-    def __init__(self, root: Path, jobs: Path, grace: float = 30.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        jobs: Path,
+        grace: float = 30.0,
+        job_grace: float | None = 30.0,
+        sandbox: Sandbox | None = None,
+        level: Level = Level.OFF,
+    ) -> None:
         root.mkdir(exist_ok=True)
-        self.root, self.jobs, self.grace = root, jobs, grace
+        self.root, self.jobs, self.grace, self.job_grace = root, jobs, grace, job_grace
         environment = {"PATH": os.environ["PATH"]}
-        self.tool: Tool[RunCommandArguments, RunCommandResult]
-        [self.tool] = shell_tools(Roots([root]), environment, jobs, grace)
+        self.level = level
+        self.sandbox = sandbox = sandbox or Sandbox(level, [root], [jobs], environment)
+        every = shell_tools(Roots([root]), environment, jobs, grace, job_grace, sandbox)
+        self.tools: dict[str, Tool[Any, Any]] = {tool.name: tool for tool in every}
+        tool = self.tools["run_command"]
+        assert isinstance(tool, RunCommand)
+        self.tool = tool
 
     def arguments(self, **arguments: Any) -> RunCommandArguments:
         """The validated arguments."""
@@ -64,6 +83,18 @@ class Door:
         context = new_context(deadline)
         async with context.held:
             result, _ = await self.begin(context, **arguments)
+            context.recorded = True
+            return result
+
+    async def call(self, name: str, principal: str = "local", **arguments: Any) -> Any:
+        """Carry out a call of any of the shell tools, and clear away after it."""
+        context = new_context()
+        context.principal = principal
+        tool = self.tools[name]
+        async with context.held:
+            asked = tool.Arguments.model_validate(arguments)
+            evidence = await tool.prepare(asked, context)
+            result = await tool.run(asked, evidence, context)
             context.recorded = True
             return result
 
@@ -84,10 +115,33 @@ class Door:
             return result
         raise AssertionError("nothing here swallows errors")
 
-    def supervisor(self, evidence: Evidence) -> int:
-        """The process id of a running command's supervisor."""
-        begun = (self.jobs / evidence["job"] / "begun.json").read_bytes()
-        return json.loads(begun)["supervisor"]
+    def jobs_held(self) -> int:
+        """How many running jobs this server holds."""
+        return self.tool.jobs.running()
+
+    def ended(self, job: str) -> bool:
+        """Whether a job's supervisor has recorded its end."""
+        return (self.jobs / job / "status.json").exists()
+
+    async def begun(self, job: str) -> dict[str, int]:
+        """What is recorded of a command that has begun: `pid` and `supervisor` among it.
+
+        Not what it says of itself: in a room it has other numbers.
+        """
+        path = self.jobs / job / "begun.json"
+
+        def found() -> dict[str, int]:
+            with suppress(OSError, ValueError):
+                return json.loads(path.read_bytes())
+            return {"pid": 0}
+
+        await until(lambda: found()["pid"] > 0)
+        return found()
+
+    async def only(self) -> dict[str, int]:
+        """The same of the one command that there is so far."""
+        [job] = {path.parent.name for path in self.jobs.glob("[0-9a-f]*/begun.json")}
+        return await self.begun(job)
 
     @asynccontextmanager
     async def server(
@@ -103,6 +157,8 @@ class Door:
             "root": str(self.root),
             "jobs": str(self.jobs),
             "grace": self.grace,
+            "job_grace": self.job_grace,
+            "level": self.level,
             "deadline": deadline,
             "arguments": arguments,
         }
@@ -125,11 +181,31 @@ class Door:
             await kill(process)
 
     async def killed_server(self, started: str, **arguments: Any) -> Evidence:
-        """The evidence of a call whose server was killed once `started` was there."""
+        """The evidence of a call whose server was killed once `started` was there.
+
+        Args:
+            started: A file that the command makes; `handed_over` for its becoming a job.
+            arguments: Of the call.
+        """
         async with self.server(**arguments) as (process, evidence):
+            if started == "handed_over":
+                begun = self.jobs / evidence["job"] / "begun.json"
+                await until(lambda: begun.exists() and b'"handed_over": 1' in begun.read_bytes())
+                started = "started"
             await until((self.root / started).exists)
             await kill(process)
         return evidence
+
+
+LEVELS = [Level.OFF, pytest.param(Level.AUTO, marks=pytest.mark.slow)]
+"""What holds of a command holds in a sandbox as well."""
+
+
+def confined(door: Door) -> Door:
+    """The same, unless it can't be what it was asked to be."""
+    if door.sandbox.reached is Reached.REFUSED:
+        pytest.skip(f"commands cannot be confined here: {door.sandbox.reason}")
+    return door
 
 
 async def kill(process: anyio.abc.Process) -> None:

@@ -14,11 +14,18 @@ import anyio
 from tests.tools.shell_door import Door, new_context
 
 from surefoot_tools.errors import ToolError
+from surefoot_tools.sandbox.sandbox import Level
 
 
 async def main() -> None:
     orders = json.loads(Path(sys.argv[1]).read_text())
-    door = Door(Path(orders["root"]), Path(orders["jobs"]), orders["grace"])
+    door = Door(
+        Path(orders["root"]),
+        Path(orders["jobs"]),
+        orders["grace"],
+        orders["job_grace"],
+        level=Level(orders["level"]),
+    )
     arguments = door.arguments(**orders["arguments"])
     context = new_context(anyio.current_time() + orders["deadline"])
     # `context.held` stays open: nobody records the outcome, so nothing is cleared away.

@@ -273,7 +273,7 @@ def spawn_rows() -> Iterable[Row]:
     other = Error.of(command.cannot_start(errno.EPROTO, "exec"))
     yield Row("process", "any other", other, AT_MOST_ONCE, FINAL)
     with pytest.raises(ToolError) as nul:
-        command.Command(["a\0b"], ".", {}, None, 1.0, "timed_out").check()
+        command.Command(["a\0b"], ".", {}, "a", "local").check()
     yield Row("process", "a null byte", Error.of(nul.value), AT_MOST_ONCE, FINAL)
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.support.level import found, level
 from tests.support.place import Place, body, error, keyed
+from tests.tools.shell_door import new_marker, survivors
 
 from surefoot_server.accounting import ledger
-from surefoot_tools.shell.output import HeadTail
+from surefoot_tools.sandbox import sandbox
+from surefoot_tools.sandbox.sandbox import Level
 
 pytestmark = pytest.mark.anyio
 
@@ -36,14 +37,6 @@ async def until_joined(place: Place) -> None:
             row.disposition for row in ledger(place.config.journal_path).receipts
         }:
             await anyio.lowlevel.checkpoint()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process still runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_a_string_is_run_by_the_shell_and_a_list_directly(place: Place) -> None:
@@ -90,43 +83,30 @@ async def test_output_is_cut_in_the_middle_and_says_so(place: Place) -> None:
     assert found["stdout_bytes"] == 588895
     assert "bytes left out" in found["stdout"]
     assert "a larger max_output shows more" in result.content[0].text
-
-
-@given(st.lists(st.binary(max_size=40)), st.integers(2, 60))
-def test_head_and_tail_are_the_ends_of_the_stream(chunks: list[bytes], limit: int) -> None:
-    stream = b"".join(chunk.replace(b"[", b"(") for chunk in chunks)
-    kept = HeadTail(limit)
-    for chunk in chunks:
-        kept.feed(chunk.replace(b"[", b"("))
-    assert kept.size == len(stream)
-    assert kept.truncated == (len(stream) > limit)
-    if not kept.truncated:
-        assert kept.text() == stream.decode("utf-8", "replace")
-    else:
-        head, tail = stream[: limit - limit // 2], stream[len(stream) - limit // 2 :]
-        assert kept.text().startswith(head.decode("utf-8", "replace"))
-        assert kept.text().endswith(tail.decode("utf-8", "replace"))
-        assert f"{len(stream) - limit} bytes left out" in kept.text()
+    assert f"read_job with job_id {found['job_id']}" in result.content[0].text
 
 
 async def test_a_timeout_kills_the_process_group_and_keeps_the_output(place: Place) -> None:
     """Guard: the limit in `Supervisor._watch`."""
-    command = "sleep 600 & echo $! > child; echo seen; sleep 600"
+    marker = new_marker()
+    command = f"sleep {marker} & echo seen; sleep {marker}"
     failed = error(await run(place, command, timeout=0.5))
     assert (failed["code"], failed["applied"]) == ("DEADLINE_EXCEEDED", "yes")
     assert "seen" in failed["message"]
-    assert not alive(int((place.workspace / "child").read_text()))
+    assert survivors(marker) == []
 
 
 async def test_what_it_leaves_in_the_background_ends_with_it(place: Place) -> None:
-    found = body(await run(place, "sleep 600 & echo $!"))
+    marker = new_marker()
+    found = body(await run(place, f"sleep {marker} &"))
     assert found["exit_code"] == 0
-    assert not alive(int(found["stdout"]))
+    assert survivors(marker) == []
 
 
 async def test_a_cancelled_command_is_killed_and_recorded(place: Place) -> None:
     """Guard: the last waiter's cancel in `Executor._wait`."""
-    call = {"command": "echo $$ > pid; mv pid started; sleep 600"}
+    marker = new_marker()
+    call = {"command": f"echo > started; sleep {marker}"}
     async with place.client() as client:
         async with anyio.create_task_group() as tasks:
 
@@ -139,7 +119,7 @@ async def test_a_cancelled_command_is_killed_and_recorded(place: Place) -> None:
         again = await client.call_tool("run_command", call, meta=keyed("k", 2))
     failed = error(again)
     assert (failed["code"], failed["origin"], failed["applied"]) == ("CANCELLED", "client", "yes")
-    assert not alive(int((place.workspace / "started").read_text()))
+    assert survivors(marker) == []
 
 
 async def test_one_waiter_going_away_does_not_end_a_run_that_another_waits_for(
@@ -190,10 +170,13 @@ async def test_arguments_outside_their_bounds_are_refused(place: Place, bad: Any
     assert error(await run(place, **{"command": "true", **bad}))["code"] == "INVALID_ARGUMENT"
 
 
-async def test_the_result_says_that_the_command_was_not_confined(place: Place) -> None:
-    result = await run(place, "true")
-    assert body(result)["sandbox"] == "off"
-    assert "sandbox off" in result.content[0].text
+@pytest.mark.parametrize("asked", [Level.OFF, level()])
+async def test_the_result_says_how_the_command_was_confined(place: Place, asked: Level) -> None:
+    reached = "off" if asked is Level.OFF else found().reached
+    async with place.client(sandbox=asked) as client:
+        result: Any = await client.call_tool("run_command", {"command": "true"})
+    assert body(result)["sandbox"] == reached
+    assert f"sandbox {reached}" in result.content[0].text
 
 
 def test_this_machine_has_the_signals_that_results_name() -> None:
@@ -205,3 +188,19 @@ async def test_a_model_is_told_that_its_background_process_was_killed(place: Pla
     left = await run(place, "sleep 600 &")
     assert (body(alone)["background_killed"], body(left)["background_killed"]) == (False, True)
     assert "in the background was killed" in left.content[0].text
+
+
+async def test_where_commands_cannot_be_confined_they_are_refused_and_other_tools_go_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: `Sandbox.plan`."""
+    monkeypatch.setattr(sandbox, "LINUX", False)
+    async with place.client(sandbox=Level.AUTO) as client:
+        assert "Commands are refused here" in (client.instructions or "")
+        for tool in ("run_command", "start_job"):
+            refused = error(await client.call_tool(tool, {"command": "echo > ran"}))
+            assert (refused["code"], refused["applied"]) == ("FAILED_PRECONDITION", "no")
+            assert "Run it on Linux" in refused["hint"]
+            assert "--sandbox off" in refused["hint"]
+        body(await client.call_tool("write_file", {"path": "new", "content": "x"}))
+    assert not (place.workspace / "ran").exists()

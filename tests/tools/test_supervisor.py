@@ -13,8 +13,10 @@ import anyio
 import pytest
 from tests.tools.shell_door import (
     DAEMONS,
+    LEVELS,
     Door,
     alive,
+    confined,
     kill,
     new_context,
     new_marker,
@@ -26,27 +28,28 @@ from tests.tools.shell_door import (
 )
 
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
-from surefoot_tools.shell.jobs import KEPT, SWEPT, Jobs
+from surefoot_tools.shell.jobs import KEPT, Jobs
+from surefoot_tools.shell.sweep import SWEPT
 from surefoot_tools.tool import Evidence, Happened, NotBegun, Running, Unknown
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform != "linux", reason="orphans fall to a subreaper on Linux only"),
 ]
-GATED = "echo $$ > pid; echo early; mv pid started; cat < gate; echo late; exit 3"
+GATED = "echo early; echo > started; cat < gate; echo late; exit 3"
 
 
-@pytest.fixture
-def door(tmp_path: Path) -> Door:
-    door = Door(tmp_path / "root", tmp_path / "jobs")
+@pytest.fixture(params=LEVELS)
+def door(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
+    door = confined(Door(tmp_path / "root", tmp_path / "jobs", level=request.param))
     os.mkfifo(door.root / "gate")
     return door
 
 
-@pytest.fixture
-def hasty(tmp_path: Path) -> Door:
+@pytest.fixture(params=LEVELS)
+def hasty(tmp_path: Path, request: pytest.FixtureRequest) -> Door:
     """A server with a grace of a second."""
-    return Door(tmp_path / "root", tmp_path / "jobs", 1.0)
+    return confined(Door(tmp_path / "root", tmp_path / "jobs", 1.0, level=request.param))
 
 
 async def failure(door: Door, evidence: Evidence) -> ToolError:
@@ -76,7 +79,7 @@ async def test_a_command_whose_server_was_killed_is_adopted_to_its_end(door: Doo
     evidence = await door.killed_server("started", command=GATED)
     found = await door.tool.recover(evidence)
     assert isinstance(found, Running)
-    assert found.handle == f"pid {(door.root / 'started').read_text().strip()}"
+    assert found.handle == f"pid {(await door.begun(evidence['job']))['pid']}"
     results: list[Any] = []
 
     async def attend() -> None:
@@ -89,7 +92,7 @@ async def test_a_command_whose_server_was_killed_is_adopted_to_its_end(door: Doo
 
 
 async def test_an_adopted_command_outlives_the_grace(hasty: Door) -> None:
-    """Guard: the attendant in `Supervisor._hear`."""
+    """Guard: `Supervisor._hear_adopters`."""
     evidence = await hasty.killed_server("started", command="echo > started; sleep 2.5; echo end")
     assert (await hasty.attend(evidence)).stdout == "end\n"
 
@@ -97,12 +100,13 @@ async def test_an_adopted_command_outlives_the_grace(hasty: Door) -> None:
 async def test_cancelling_an_adopted_command_kills_it(door: Door) -> None:
     """Guard: `Attendance.end`."""
     evidence = await door.killed_server("started", command=GATED)
+    pid = (await door.begun(evidence["job"]))["pid"]
     context = new_context()
     with anyio.move_on_after(0.2):
         await door.attend(evidence, context)
     assert context.interrupted is not None
     assert context.interrupted.code is Code.CANCELLED
-    assert not alive(int((door.root / "started").read_text()))
+    assert not alive(pid)
 
 
 @pytest.mark.parametrize("kind", DAEMONS)
@@ -134,7 +138,7 @@ async def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_call_in_d
     """Guard: `Keeper._guard`."""
     marker = new_marker()
     daemon = DAEMONS[kind].format(it=f"sleep {marker}")
-    command = f"echo seen; {daemon}\necho $$ > pid; mv pid started; sleep {marker}"
+    command = f"echo seen; {daemon}\necho > started; sleep {marker}"
     context = new_context()
     async with context.held:
         arguments = door.arguments(command=command)
@@ -145,14 +149,17 @@ async def test_a_killed_supervisor_takes_its_tree_along_and_leaves_the_call_in_d
                 await door.tool.run(arguments, evidence, context)
             assert (caught.value.code, caught.value.applied) == (Code.UNKNOWN, Applied.UNKNOWN)
 
+        begun: dict[str, int] = {}
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             await until((door.root / "started").exists)
-            sigkill(door.supervisor(evidence))
+            begun |= await door.begun(evidence["job"])
+            await until((door.jobs / evidence["job"] / "stdout").exists)
+            sigkill(begun["supervisor"])
         await until(lambda: survivors(marker) == [])
         found = await door.tool.recover(evidence)
     assert isinstance(found, Unknown)
-    assert f"pid {(door.root / 'started').read_text().strip()}" in found.known
+    assert f"pid {begun['pid']}" in found.known
     assert "seen" in found.known
 
 
@@ -182,10 +189,11 @@ async def test_a_call_that_has_begun_is_never_found_unbegun(door: Door) -> None:
 async def test_an_adopted_command_ends_at_the_deadline_of_who_adopts_it(door: Door) -> None:
     """Guard: the deadline in `RunCommand._attend`."""
     evidence = await door.killed_server("started", command=GATED)
+    pid = (await door.begun(evidence["job"]))["pid"]
     with pytest.raises(ToolError) as caught:
         await door.attend(evidence, new_context(anyio.current_time() + 0.1))
     assert (caught.value.code, caught.value.applied) == (Code.DEADLINE_EXCEEDED, Applied.YES)
-    assert not alive(int((door.root / "started").read_text()))
+    assert not alive(pid)
 
 
 async def test_a_server_killed_at_any_moment_leaves_a_call_begun_or_never(door: Door) -> None:
@@ -211,7 +219,7 @@ async def test_a_server_killed_at_any_moment_leaves_a_call_begun_or_never(door: 
 
 
 async def test_the_journal_of_a_machine_that_has_restarted_proves_nothing(door: Door) -> None:
-    """Guard: the boot in `RunCommand.recover`."""
+    """Guard: the boot in `Begins._absent`."""
     evidence = await door.tool.prepare(door.arguments(command="true"), new_context())
     assert isinstance(await door.tool.recover({**evidence, "boot": "another"}), Unknown)
     old = {**evidence, "at": time.time() - KEPT - 1}
@@ -241,7 +249,7 @@ async def test_a_killed_keeper_is_replaced_and_what_runs_goes_on(door: Door) -> 
 
         tasks.start_soon(gated)
         await until((door.root / "started").exists)
-        supervisor = parent(int((door.root / "started").read_text()))
+        supervisor = (await door.only())["supervisor"]
         keeper = parent(supervisor)
         sigkill(keeper)
         await until(lambda: not alive(keeper))
@@ -255,7 +263,7 @@ async def test_a_killed_spare_supervisor_is_replaced(door: Door) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: door.run(command=GATED))
         await until((door.root / "started").exists)
-        supervisor = parent(int((door.root / "started").read_text()))
+        supervisor = (await door.only())["supervisor"]
         keeper = parent(supervisor)
         children = Path(f"/proc/{keeper}/task/{keeper}/children")
         await until(lambda: len(children.read_text().split()) == 2)  # the next spare is there
@@ -269,14 +277,15 @@ async def test_a_killed_spare_supervisor_is_replaced(door: Door) -> None:
 async def test_a_supervisor_told_to_terminate_ends_its_command_in_order(door: Door) -> None:
     """Guard: `Supervisor._terminated`."""
     evidence = await door.killed_server("started", command=GATED)
-    os.kill(door.supervisor(evidence), signal.SIGTERM)
+    begun = await door.begun(evidence["job"])
+    os.kill(begun["supervisor"], signal.SIGTERM)
     await ended(door, evidence)
     assert (await failure(door, evidence)).applied is Applied.YES
-    assert not alive(int((door.root / "started").read_text()))
+    assert not alive(begun["pid"])
 
 
 async def test_a_command_that_kills_its_own_group_is_alone_in_it(door: Door) -> None:
-    """Guard: the session in `Supervisor._begin`."""
+    """Guard: the session in `start`."""
     assert (await door.run(command="kill -9 0")).signal == "SIGKILL"
 
 
@@ -289,7 +298,7 @@ async def test_the_deadline_of_the_caller_ends_a_command_and_says_so(door: Door)
 
 
 async def test_a_deadline_strikes_without_the_server_that_was_told_of_it(door: Door) -> None:
-    """Guard: `limited_by` in `RunCommand._command`."""
+    """Guard: `rest` in `RunCommand._command`."""
     command = "echo > started; sleep 60"
     evidence = await door.killed_server("started", deadline=1.5, command=command)
     await ended(door, evidence)
@@ -308,7 +317,9 @@ async def test_a_deadline_that_is_over_begins_nothing(door: Door) -> None:
 
 async def test_nothing_secret_of_a_command_is_written_to_its_folder(door: Door) -> None:
     async with door.server(
-        command="echo > started; cat < gate; : s3cret", env={"A": "s3cret"}, stdin="s3cret"
+        command="echo > started; cat < gate; API_TOKEN=s3cret :",
+        env={"A": "s3cret"},
+        stdin="s3cret",
     ) as (process, evidence):
         await until((door.root / "started").exists)
         files = [each for each in door.jobs.rglob("*") if each.is_file()]
@@ -322,7 +333,7 @@ async def test_nothing_secret_of_a_command_is_written_to_its_folder(door: Door) 
 
 
 async def test_old_records_are_swept_but_no_running_command(door: Door) -> None:
-    """Guard: `Jobs.sweep`."""
+    """Guard: `sweep`."""
     done = await door.killed_server("done", command="echo > done")
     await ended(door, done)
     running = await door.killed_server("started", command=GATED)
@@ -351,7 +362,7 @@ async def test_a_command_that_could_not_be_started_is_found_unapplied(door: Door
 
 
 async def test_output_beyond_the_quota_keeps_both_ends(door: Door) -> None:
-    """Guard: the tail in `Stream.take`."""
+    """Guard: `Sink._turn_over`."""
     found = await door.run(
         command="echo head; head -c 70000000 /dev/zero; echo tail", max_output=1024
     )
@@ -384,7 +395,7 @@ async def test_a_server_without_descriptors_says_that_nothing_began(door: Door) 
 
 
 async def test_a_folder_that_cannot_be_written_to_leaves_recovery_undecided(door: Door) -> None:
-    """Guard: `RunCommand._claim`."""
+    """Guard: `Begins._absent`."""
     evidence = await door.tool.prepare(door.arguments(command="true"), new_context())
     door.jobs.write_text("in the way")
     error = await failure(door, evidence)

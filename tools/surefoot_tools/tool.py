@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from surefoot_tools.errors import ToolError
+from surefoot_tools.jobs import JobEnd, JobRecords
 
 Evidence = dict[str, Any]
 """What recovery will need, as JSON, taken before the effect (hashes, temporary names, keys)."""
@@ -164,6 +165,8 @@ class Tool(ABC, Generic[A, R]):
 
     repeat_argument: ClassVar[bool] = True
     """Whether `repeat` among the arguments is ours; a tool that is not ours may have its own."""
+    secret_arguments: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that are secrets whatever is in them: stored as if nothing had been said."""
 
     Arguments: ClassVar[type[Arguments]]
     Result: ClassVar[type[Result]]
@@ -176,9 +179,30 @@ class Tool(ABC, Generic[A, R]):
         """
         return None
 
+    def command(self, arguments: A) -> str | Sequence[str] | None:
+        """The command that a call would run, for the rules about commands; None: it runs none."""
+        return None
+
     def keeps(self, result: dict[str, Any]) -> bool:
         """Whether a result of this tool is kept, so that its key finds it again."""
         return True
+
+    def job_records(self) -> JobRecords | None:
+        """Where the jobs are that calls of this tool begin; None: they begin none."""
+        return None
+
+    def job_of(self, result: dict[str, Any]) -> str | None:
+        """The job that a call began, by its result; None: it left none behind."""
+        return None
+
+    async def refresh(self, result: R, end: JobEnd | None = None) -> R:
+        """A result that names a job, as it would be given now.
+
+        Args:
+            result: As it was given.
+            end: How the job ended, where the journal has that.
+        """
+        return result
 
     def within(self, roots: Sequence[Path]) -> Self:
         """This tool, confined to fewer roots than its own; one that has none stays as it is.

@@ -24,8 +24,10 @@ class Told:
     key: str | None = None
     call_id: str | None = None
     receipt_id: str | None = None
+    job_id: str | None = None
+    """Where the event is about the end of a job."""
     state: str | None = None
-    """Of the call, as it is now; of a request without a call what was done about it."""
+    """Of the call or the job, as it is now; of a request without a call what was done about it."""
     delivery: str | None = None
     """What became of the answer, where the event is about that."""
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -36,7 +38,7 @@ class Told:
 
     def as_line(self) -> str:
         """Time, kind, tool, key or call id, state."""
-        name = self.key or self.call_id or self.receipt_id
+        name = self.job_id or self.key or self.call_id or self.receipt_id
         words = [
             moment(self.at),
             f"{self.kind:<9}",
@@ -53,10 +55,13 @@ def tell(event: Row, snapshot: Snapshot) -> Told:
     names: list[str] = list(json.loads(event["rows"]))
     parts = [name.split("/") for name in names]
     calls = {part[1] for part in parts if part[0] in ("call", "attempt")}
+    jobs = [part[1] for part in parts if part[0] == "job"]
     receipts = [part[1] for part in parts if part[0] == "receipt"]
     about: Row = {}
     if len(calls) == 1:
         about = _call(calls.pop(), snapshot)
+    elif not calls and len(jobs) == 1:
+        about = _job(jobs[0], snapshot)
     elif not calls and len(receipts) == 1:
         about = _receipt(receipts[0], event["kind"], snapshot)
     return Told(
@@ -74,6 +79,13 @@ def _call(call_id: str, snapshot: Snapshot) -> Row:
     about: Row = {"call_id": call_id}
     for row in snapshot.rows("find_call", {"call_id": call_id}):
         about |= {name: row[name] for name in ("tool", "key", "state")}
+    return about
+
+
+def _job(job_id: str, snapshot: Snapshot) -> Row:
+    about: Row = {"job_id": job_id}
+    for row in snapshot.rows("find_job", {"job_id": job_id}):
+        about |= _call(row["call_id"], snapshot) | {"state": row["state"]}
     return about
 
 

@@ -16,13 +16,14 @@ from surefoot_cli.place import opened, place_option
 from surefoot_cli.span import SPAN
 from surefoot_server.journal.records import Row
 
-TABLES = ("calls", "attempts", "receipts", "events")
+TABLES = ("calls", "attempts", "receipts", "jobs", "events")
 COLUMNS = {
     "calls": "call_id principal key tool effect fingerprint scope repeated arguments state owner"
     " evidence error resolved begun_at ended_at expired_at result_bytes",
     "attempts": "call_id number owner state error begun_at ended_at",
     "receipts": "receipt_id call_id instance principal client key tool sender_attempt disposition"
     " arguments_mac answer_mac error received_at delivery delivery_at",
+    "jobs": "job_id call_id principal tool place state exit_code signal begun_at ended_at",
     "events": "id instance seq at kind rows detail chain",
 }
 """The head of each CSV; results are left out everywhere, their size stands in `result_bytes`."""

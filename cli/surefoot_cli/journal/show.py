@@ -23,7 +23,7 @@ PARSED = ("arguments", "evidence", "error")
 @place_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, place: str | Path | None, as_json: bool) -> None:
-    """Show a call: attempts, requests and their answers' delivery, events, evidence, error.
+    """Show a call: attempts, requests and their answers' delivery, jobs, events, evidence, error.
 
     Arguments are shown as they are stored, results only by their size. Exit 1: no such call.
     """
@@ -45,6 +45,7 @@ def _whole(row: Row, snapshot: Snapshot) -> dict[str, Any]:
         **parsed(row),
         "attempts": [parsed(each) for each in snapshot.rows("attempts_of", about)],
         "receipts": [parsed(each) for each in snapshot.rows("receipts_of", about)],
+        "jobs": list(snapshot.rows("jobs_of", about)),
         "events": [tell(event, snapshot).as_json() for event in events],
     }
 
@@ -88,10 +89,20 @@ def _lines(call: dict[str, Any]) -> list[str]:
         for each in call["receipts"]
     ]
     lines += [
+        f"{'job':<12} {each['job_id']} {_end(each)}, {moment(each['begun_at'])} to"
+        f" {moment(each['ended_at'])}"
+        for each in call["jobs"]
+    ]
+    lines += [
         f"{'event':<12} {moment(each['at'])} {each['kind']}, {each['rows']} rows"
         for each in call["events"]
     ]
     return lines
+
+
+def _end(job: Row) -> str:
+    end = job["signal"] or job["exit_code"]
+    return job["state"] if end is None else f"{job['state']} ({end})"
 
 
 def _result(call: dict[str, Any]) -> str | None:

@@ -100,11 +100,7 @@ def _verify(snapshot: Snapshot, saved: list[Head], forgotten: float) -> tuple[Ve
     verdict = chain.verify(
         instances,
         _noting(snapshot.rows("all_events"), links),
-        {
-            "call": snapshot.rows("all_calls"),
-            "attempt": snapshot.rows("all_attempts"),
-            "receipt": snapshot.rows("all_receipts"),
-        },
+        {name: snapshot.rows(f"all_{name}s") for name in chain.KEYS if name != "instance"},
     )
     problems = verdict.problems + _missing(saved, instances, links, forgotten)
     now = time.time()

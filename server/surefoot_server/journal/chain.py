@@ -23,6 +23,7 @@ KEYS = {
     "call": ("call_id",),
     "attempt": ("call_id", "number"),
     "receipt": ("receipt_id",),
+    "job": ("job_id",),
     "instance": ("instance",),
 }
 """The tables whose rows events vouch for, and what names a row."""
@@ -143,7 +144,7 @@ def verify(
     Args:
         instances: All of them.
         events: All that are kept, in the order in which they were written.
-        tables: The rows of `call`, `attempt` and `receipt`.
+        tables: The rows of `call`, `attempt`, `receipt` and `job`.
     """
     problems: list[str] = []
     instances = list(instances)

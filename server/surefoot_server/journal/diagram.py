@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from surefoot_server.journal import states
 from surefoot_server.journal.states import ANSWERS, TRANSITIONS, Delivery, Disposition, State
+from surefoot_tools.jobs import JobState
 
 HEAD = """# States and answers
 
@@ -29,6 +30,14 @@ DELIVERIES: dict[Delivery, str] = {
     Delivery.LOST: "the connection went away, the server died, or the call outran its cancel",
 }
 
+JOBS: dict[JobState, str] = {
+    JobState.RUNNING: "no end is recorded yet",
+    JobState.EXITED: "it came to its own end, whatever its exit status",
+    JobState.TIMED_OUT: "its own timeout was over",
+    JobState.STOPPED: "somebody ended it, or its server died and nobody came for it in the grace",
+    JobState.LOST: "its supervisor died, or its record is gone, so nobody knows how it ended",
+}
+
 
 def page() -> str:
     """The page, in Markdown."""
@@ -42,6 +51,8 @@ def page() -> str:
         "## States of a call",
         _diagram(),
         _table(("from", "by", "to", "when"), _transitions()),
+        "## States of a job",
+        _table(("state", "meaning"), _named(JOBS)),
         "## What was done about a request",
         _table(("disposition", "meaning"), _named(DISPOSITIONS)),
         "## What became of an answer",
@@ -61,7 +72,9 @@ def _transitions() -> Iterator[tuple[str, ...]]:
         yield _name(each.before), each.change.value, _name(each.after), each.when
 
 
-def _named(words: Mapping[Disposition, str] | Mapping[Delivery, str]) -> Iterator[tuple[str, ...]]:
+def _named(
+    words: Mapping[Disposition, str] | Mapping[Delivery, str] | Mapping[JobState, str],
+) -> Iterator[tuple[str, ...]]:
     for name, meaning in words.items():
         yield name.value.replace("_", " "), meaning
 

@@ -11,10 +11,19 @@ SELECT * FROM receipt WHERE call_id = :call_id ORDER BY received_at, receipt_id;
 SELECT * FROM attempt WHERE call_id = :call_id ORDER BY number;
 
 -- name: events_of
--- What was written about a call and the requests for it, oldest first. Looks at every event.
+-- What was written about a call, the requests for it and its jobs, oldest first. Looks at every event.
 SELECT * FROM event e WHERE e.rows LIKE '%' || :call_id || '%' OR EXISTS
-  (SELECT 1 FROM receipt r WHERE r.call_id = :call_id AND e.rows LIKE '%' || r.receipt_id || '%')
+  (SELECT 1 FROM receipt r WHERE r.call_id = :call_id AND e.rows LIKE '%' || r.receipt_id || '%') OR EXISTS
+  (SELECT 1 FROM job j WHERE j.call_id = :call_id AND e.rows LIKE '%job/' || j.job_id || '%')
 ORDER BY e.id;
+
+-- name: jobs_of
+-- The jobs that a call left behind.
+SELECT * FROM job WHERE call_id = :call_id ORDER BY begun_at, job_id;
+
+-- name: find_job
+-- One job.
+SELECT * FROM job WHERE job_id = :job_id;
 
 -- name: calls_in_doubt
 -- Calls of which nobody knows what became of them, newest first.
@@ -39,6 +48,10 @@ SELECT * FROM attempt WHERE begun_at >= :since ORDER BY begun_at, call_id, numbe
 -- name: receipts_since
 -- Requests received since a time, oldest first.
 SELECT * FROM receipt WHERE received_at >= :since ORDER BY received_at, receipt_id;
+
+-- name: jobs_since
+-- Jobs that began since a time, oldest first.
+SELECT * FROM job WHERE begun_at >= :since ORDER BY begun_at, job_id;
 
 -- name: events_since
 -- What was written since a time, in that order.

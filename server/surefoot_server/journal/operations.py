@@ -23,6 +23,7 @@ from surefoot_server.journal.rows import (
     call_row,
     closing_row,
     error_json,
+    job_row,
     parse_error,
     receipt_row,
     to_entry,
@@ -30,6 +31,7 @@ from surefoot_server.journal.rows import (
 )
 from surefoot_server.journal.states import Change, Delivery, Disposition, State, may
 from surefoot_tools.errors import Applied, Origin
+from surefoot_tools.jobs import JobEnd
 from surefoot_tools.outcome import Error
 
 Changed = list[tuple[str, Row]]
@@ -137,8 +139,25 @@ class Operations:
         changed = _each("attempt", store.execute("close_attempt", row)) + _each("call", calls)
         if closing.receipt_id is not None:
             changed += _each("receipt", store.execute("close_receipt", row))
+        if calls and closing.job is not None:
+            changed += _each("job", store.execute("insert_job", job_row(closing.job)))
         if changed:
             self.chain.append(store, closing.at, "finish", changed)
+
+    def end_job(self, store: Store, job_id: str, end: JobEnd) -> bool:
+        """See `records.Journal.end_job`."""
+        now = self.now()
+        names = {
+            "job_id": job_id,
+            "state": end.state.value,
+            "exit_code": end.exit_code,
+            "signal": end.signal,
+            "ended_at": now if end.at is None else end.at,
+        }
+        changed = _each("job", store.execute("end_job", names))
+        if changed:
+            self.chain.append(store, now, "job ended", changed)
+        return bool(changed)
 
     def _explain_fence(self, store: Store, closing: Closing) -> None:
         found = one_entry(store.execute("find_call", {"call_id": closing.call_id}))

@@ -26,6 +26,7 @@ from surefoot_server.journal.clock import Clock
 from surefoot_server.journal.operations import Operations
 from surefoot_server.journal.owners import Owner
 from surefoot_server.journal.postgres_connection import (
+    JOBS,
     LOST,
     SCHEMA,
     Reading,
@@ -200,6 +201,7 @@ class PostgresDatabase:
                 key = secrets.token_bytes(32)
                 for name, value in (("schema", str(SCHEMA_VERSION).encode()), ("secret", key)):
                     self.execute("insert_setting", {"name": name, "value": value})
+            self._upgrade()
             check_version(self)
             for row in self.execute("last_time", {}):
                 clock.advance(row["at"])
@@ -210,6 +212,13 @@ class PostgresDatabase:
             self.rollback()
             raise
         return secret
+
+    def _upgrade(self) -> None:
+        """Bring a journal of the version before up to ours."""
+        (found,) = self.execute("get_setting", {"name": "schema"}) or [{"value": b""}]
+        if found["value"] == b"2":
+            self._connection.execute(JOBS.encode())
+            self.execute("change_setting", {"name": "schema", "value": b"3"})
 
     def close(self) -> None:
         """Close the connection."""

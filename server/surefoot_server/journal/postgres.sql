@@ -89,6 +89,24 @@ CREATE TABLE event (
 );
 CREATE UNIQUE INDEX event_seq ON event (instance, seq);
 
+-- name: jobs
+-- What version 3 adds, as in `schema.sql`.
+CREATE TABLE job (
+  job_id    TEXT PRIMARY KEY,
+  call_id   TEXT NOT NULL,
+  principal TEXT NOT NULL,
+  tool      TEXT NOT NULL,
+  place     TEXT NOT NULL,
+  state     TEXT NOT NULL CHECK (state IN ('running', 'exited', 'timed_out', 'stopped', 'lost')),
+  exit_code BIGINT,
+  signal    TEXT,
+  begun_at  DOUBLE PRECISION NOT NULL,
+  ended_at  DOUBLE PRECISION
+);
+CREATE INDEX job_call ON job (call_id);
+CREATE INDEX job_running ON job (begun_at) WHERE state = 'running';
+CREATE INDEX job_begun ON job (begun_at);
+
 -- name: count_journals
 -- Whether the tables are there.
 SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'surefoot' AND tablename = 'setting';
@@ -121,9 +139,9 @@ DELETE FROM instance WHERE ended_at < :before
 RETURNING instance;
 
 -- name: written_by
--- What one server process wrote after one of its own events, a row for each attempt and receipt named there.
+-- What one server process wrote after one of its own events, a row for each attempt, receipt and job named there.
 SELECT e.seq, e.kind, j.key AS name, a.state, a.number, a.begun_at, a.ended_at, c.tool AS call_tool,
-  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery
+  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery, b.state AS job_state
 FROM event e
 LEFT JOIN LATERAL json_each(
   CAST(CASE WHEN e.kind IN ('start', 'take over', 'expire', 'forget', 'carry') THEN '{}' ELSE e.rows END AS json)) j
@@ -132,4 +150,5 @@ LEFT JOIN attempt a ON j.key LIKE 'attempt/%' AND a.call_id = substr(j.key, 9, 3
   AND a.number = CASE WHEN j.key LIKE 'attempt/%' THEN CAST(substr(j.key, 42) AS INTEGER) END
 LEFT JOIN call c ON c.call_id = a.call_id
 LEFT JOIN receipt r ON j.key LIKE 'receipt/%' AND r.receipt_id = substr(j.key, 9)
+LEFT JOIN job b ON j.key LIKE 'job/%' AND b.job_id = substr(j.key, 5)
 WHERE e.instance = :instance AND e.seq > :after AND e.seq <= :upto ORDER BY e.seq;

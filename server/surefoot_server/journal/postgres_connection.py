@@ -59,7 +59,8 @@ def translate(text: str) -> str:
 
 
 _OWN = statements("postgres.sql")
-SCHEMA = _OWN.pop("schema")
+JOBS = _OWN.pop("jobs")
+SCHEMA = f"{_OWN.pop('schema')}\n{JOBS}"
 STATEMENTS = {
     name: translate(text).encode()
     for name, text in (QUERIES | statements("look.sql") | _OWN).items()

@@ -10,7 +10,7 @@ from surefoot_server.journal.postgres_connection import STATEMENTS, Reading, con
 from surefoot_server.journal.records import JournalUnavailable, Row
 from surefoot_tools.database.postgres_url import Address, read_url
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1"
 """The moment is that of the first statement."""
 
@@ -116,7 +116,9 @@ def check_version(store: Store) -> None:
     (found,) = store.execute("get_setting", {"name": "schema"}) or [{"value": b"none"}]
     value: bytes = found["value"]
     if value != str(SCHEMA_VERSION).encode():
+        fix = "use the surefoot that wrote it, or another database"
+        if value == b"2":
+            fix = "start a server on it, which brings it up"
         raise JournalUnavailable(
-            f"the journal has version {value.decode()}, this surefoot reads {SCHEMA_VERSION};"
-            " use the surefoot that wrote it, or another database"
+            f"the journal has version {value.decode()}, this surefoot reads {SCHEMA_VERSION}; {fix}"
         )

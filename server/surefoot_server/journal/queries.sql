@@ -132,6 +132,27 @@ UPDATE call SET state = :state, result = NULL, error = :error, resolved = :resol
 WHERE call_id = :call_id AND state = 'in_doubt'
 RETURNING *;
 
+-- name: insert_job
+-- A call left a job behind.
+INSERT INTO job (job_id, call_id, principal, tool, place, state, begun_at)
+VALUES (:job_id, :call_id, :principal, :tool, :place, 'running', :at)
+ON CONFLICT DO NOTHING
+RETURNING *;
+
+-- name: end_job
+-- How a job ended, told once.
+UPDATE job SET state = :state, exit_code = :exit_code, signal = :signal, ended_at = :ended_at
+WHERE job_id = :job_id AND state = 'running'
+RETURNING *;
+
+-- name: running_jobs
+-- Jobs of which no end is recorded, oldest first.
+SELECT * FROM job WHERE state = 'running' ORDER BY begun_at, job_id;
+
+-- name: ended_job
+-- How a job ended, if that is recorded.
+SELECT * FROM job WHERE job_id = :job_id AND state <> 'running';
+
 -- name: expire_bodies
 -- Results past their time: that the call was done is still known.
 UPDATE call SET result = NULL, expired_at = :now WHERE call_id IN
@@ -147,6 +168,10 @@ RETURNING call_id;
 -- name: forget_attempts
 -- Attempts of a call that is forgotten.
 DELETE FROM attempt WHERE call_id = :call_id RETURNING call_id, number;
+
+-- name: forget_jobs
+-- Jobs of a call that is forgotten.
+DELETE FROM job WHERE call_id = :call_id RETURNING job_id;
 
 -- name: forget_receipts_of
 -- Receipts of a call that is forgotten.
@@ -173,9 +198,10 @@ UPDATE instance SET seq = :seq, chain = :chain WHERE instance = :instance;
 SELECT id, instance, seq, rows, chain FROM event ORDER BY id LIMIT :limit;
 
 -- name: row_exists
--- Whether a row that an event speaks of is there still: a call, an attempt or a receipt.
+-- Whether a row that an event speaks of is there still: a call, an attempt, a job or a receipt.
 SELECT 1 AS found FROM call WHERE :kind = 'call' AND call_id = :name
 UNION ALL SELECT 1 FROM attempt WHERE :kind = 'attempt' AND call_id = :name
+UNION ALL SELECT 1 FROM job WHERE :kind = 'job' AND job_id = :name
 UNION ALL SELECT 1 FROM receipt WHERE :kind = 'receipt' AND receipt_id = :name
 LIMIT 1;
 
@@ -244,6 +270,10 @@ SELECT * FROM call ORDER BY begun_at, call_id;
 -- Every attempt, by call.
 SELECT * FROM attempt ORDER BY call_id, number;
 
+-- name: all_jobs
+-- Every job, oldest first.
+SELECT * FROM job ORDER BY begun_at, job_id;
+
 -- name: count_receipts
 -- Receipts by disposition since a time, of one tool and principal or of all.
 SELECT disposition, count(*) AS n FROM receipt
@@ -251,13 +281,22 @@ WHERE received_at >= :since AND (:tool IS NULL OR tool = :tool)
   AND (:principal IS NULL OR principal = :principal) GROUP BY disposition;
 
 -- name: count_calls
--- Calls by tool, principal, client (of the request that began it), state and that of the first attempt.
+-- Calls by tool, principal, client (of the request that began it), state and that of the first attempt; and how many were
+-- commands that are known to only read (in a text of JSON each quotation mark has a backslash, so this stands in none;
+-- the sign between is a colon, which would name a parameter).
 SELECT c.tool, c.principal, c.state, a.state AS first_attempt,
   (SELECT r.client FROM receipt r WHERE r.call_id = c.call_id
-   ORDER BY r.received_at, r.receipt_id LIMIT 1) AS client, count(*) AS n
+   ORDER BY r.received_at, r.receipt_id LIMIT 1) AS client, count(*) AS n,
+  sum(CASE WHEN c.evidence LIKE '%"probe"_true%' THEN 1 ELSE 0 END) AS probes
 FROM call c JOIN attempt a ON a.call_id = c.call_id AND a.number = 1
 WHERE c.begun_at >= :since AND (:tool IS NULL OR c.tool = :tool)
   AND (:principal IS NULL OR c.principal = :principal) GROUP BY 1, 2, 3, 4, 5;
+
+-- name: count_jobs
+-- Jobs by state since a time, of one tool and principal or of all.
+SELECT state, count(*) AS n FROM job
+WHERE begun_at >= :since AND (:tool IS NULL OR tool = :tool)
+  AND (:principal IS NULL OR principal = :principal) GROUP BY state;
 
 -- name: count_errors
 -- Failed and refused requests by code and origin. A call that failed is counted by its own error, once.
@@ -279,20 +318,25 @@ SELECT at, tool, call_id, key, kind, error FROM (
   AND (:principal IS NULL OR principal = :principal) ORDER BY at DESC LIMIT :limit;
 
 -- name: written_by
--- What one server process wrote after one of its own events, a row for each attempt and receipt named there.
+-- What one server process wrote after one of its own events, a row for each attempt, receipt and job named there.
 SELECT e.seq, e.kind, j.key AS name, a.state, a.number, a.begun_at, a.ended_at, c.tool AS call_tool,
-  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery
+  coalesce(a.error, r.error) AS error, r.disposition, r.tool AS receipt_tool, r.delivery, b.state AS job_state
 FROM event e
 LEFT JOIN json_each(CASE WHEN e.kind IN ('start', 'take over', 'expire', 'forget', 'carry') THEN '{}' ELSE e.rows END) j
 LEFT JOIN attempt a ON j.key LIKE 'attempt/%' AND a.call_id = substr(j.key, 9, 32)
   AND a.number = CASE WHEN j.key LIKE 'attempt/%' THEN CAST(substr(j.key, 42) AS INTEGER) END
 LEFT JOIN call c ON c.call_id = a.call_id
 LEFT JOIN receipt r ON j.key LIKE 'receipt/%' AND r.receipt_id = substr(j.key, 9)
+LEFT JOIN job b ON j.key LIKE 'job/%' AND b.job_id = substr(j.key, 5)
 WHERE e.instance = :instance AND e.seq > :after AND e.seq <= :upto ORDER BY e.seq;
 
 -- name: count_running
 -- Calls that one server process carries out now.
 SELECT count(*) AS n FROM call WHERE state = 'running' AND owner = :owner;
+
+-- name: change_setting
+-- Another value of a setting.
+UPDATE setting SET value = :value WHERE name = :name;
 
 -- name: get_setting
 -- One setting of the journal.

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from surefoot_server.config import Retention
 from surefoot_server.journal.states import Delivery, Disposition, State
+from surefoot_tools.jobs import JobEnd
 from surefoot_tools.outcome import Error, Outcome
 
 Row = dict[str, Any]
@@ -120,6 +121,20 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """What a call leaves behind that goes on; its end is a row of its own."""
+
+    job_id: str
+    call_id: str
+    principal: str
+    tool: str
+    place: str
+    """Where its records are: only a server that has this place can look how it ended."""
+    at: float
+    """When it became a job, with the end of its call; seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Closing:
     """The end of an attempt, and of its call; written in one transaction."""
 
@@ -132,6 +147,8 @@ class Closing:
     answer_mac: str | None = None
     keep_result: bool = True
     """Whether the body is kept for replay; those of safe calls are not."""
+    job: Job | None = None
+    """What it leaves behind."""
 
 
 class JournalUnavailable(Exception):
@@ -238,6 +255,18 @@ class Journal(Reader, Protocol):
         Raises:
             Fenced: the call has another owner by now.
         """
+        ...
+
+    async def running_jobs(self) -> list[Job]:
+        """Jobs of which no end is recorded, whoever began them, oldest first."""
+        ...
+
+    async def job_end(self, job_id: str) -> JobEnd | None:
+        """How a job ended, as recorded; None if that is not."""
+        ...
+
+    async def end_job(self, job_id: str, end: JobEnd) -> bool:
+        """Record how a job ended, unless that is recorded; whether this was the first to do so."""
         ...
 
     async def record(self, receipt: Receipt) -> None:

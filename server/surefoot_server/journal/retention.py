@@ -28,7 +28,7 @@ def expire_results(chain: Chain, store: Store, limits: Retention, now: float) ->
 
 
 def forget_calls(chain: Chain, store: Store, limits: Retention, now: float) -> int:
-    """Drop calls with their attempts and receipts."""
+    """Drop calls with their attempts, receipts and jobs."""
     names = {"before": now - limits.keys, "limit": BATCH}
     calls = store.execute("forget_calls", names)
     gone: list[str] = []
@@ -36,6 +36,7 @@ def forget_calls(chain: Chain, store: Store, limits: Retention, now: float) -> i
         gone.append(row_name("call", call))
         gone += [row_name("attempt", row) for row in store.execute("forget_attempts", call)]
         gone += [row_name("receipt", row) for row in store.execute("forget_receipts_of", call)]
+        gone += [row_name("job", row) for row in store.execute("forget_jobs", call)]
     if gone:
         chain.append(store, now, "forget", (), gone=gone)
     return len(calls)

@@ -5,9 +5,10 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-from surefoot_server.journal.records import Closing, Entry, NewCall, Receipt, Row
+from surefoot_server.journal.records import Closing, Entry, Job, NewCall, Receipt, Row
 from surefoot_server.journal.states import State
 from surefoot_tools.errors import Applied, Code, Origin
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.outcome import Error
 from surefoot_tools.tool import Effect
 
@@ -96,6 +97,29 @@ def closing_row(closing: Closing) -> Row:
         "receipt_id": closing.receipt_id,
         "answer_mac": closing.answer_mac,
     }
+
+
+def job_row(job: Job) -> Row:
+    """The columns of a job that begins."""
+    return {
+        "job_id": job.job_id,
+        "call_id": job.call_id,
+        "principal": storable(job.principal),
+        "tool": storable(job.tool),
+        "place": job.place,
+        "at": job.at,
+    }
+
+
+def to_job(row: Row) -> Job:
+    """A job as the executor sees it."""
+    names = ("job_id", "call_id", "principal", "tool", "place")
+    return Job(**{name: row[name] for name in names}, at=row["begun_at"])
+
+
+def to_job_end(row: Row) -> JobEnd:
+    """How a job ended."""
+    return JobEnd(JobState(row["state"]), row["exit_code"], row["signal"], row["ended_at"])
 
 
 def to_entry(row: Row) -> Entry:

@@ -1,5 +1,5 @@
 -- name: schema
--- Version 2. Times are seconds since the epoch. Rows are added and closed; only retention deletes.
+-- Version 2, to which `jobs` below adds. Times are seconds since the epoch. Rows are added and closed; only retention deletes.
 CREATE TABLE IF NOT EXISTS setting (
   name  TEXT PRIMARY KEY,
   value ANY NOT NULL
@@ -91,3 +91,21 @@ CREATE TABLE IF NOT EXISTS event (
   chain    TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS event_seq ON event (instance, seq);
+
+-- name: jobs
+-- What version 3 adds: an effect that goes on after the call that began it.
+CREATE TABLE job (
+  job_id    TEXT PRIMARY KEY,
+  call_id   TEXT NOT NULL,
+  principal TEXT NOT NULL,
+  tool      TEXT NOT NULL,
+  place     TEXT NOT NULL,
+  state     TEXT NOT NULL CHECK (state IN ('running', 'exited', 'timed_out', 'stopped', 'lost')),
+  exit_code INTEGER,
+  signal    TEXT,
+  begun_at  REAL NOT NULL,
+  ended_at  REAL
+) STRICT;
+CREATE INDEX job_call ON job (call_id);
+CREATE INDEX job_running ON job (begun_at) WHERE state = 'running';
+CREATE INDEX job_begun ON job (begun_at);

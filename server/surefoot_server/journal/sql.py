@@ -19,4 +19,5 @@ def statements(file: str) -> dict[str, str]:
 
 
 QUERIES = statements("queries.sql")
-SCHEMA = statements("schema.sql")["schema"]
+TABLES = statements("schema.sql")
+SCHEMA = f"{TABLES['schema']}\n{TABLES['jobs']}"

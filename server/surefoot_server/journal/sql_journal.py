@@ -17,15 +17,18 @@ from surefoot_server.journal.records import (
     Closing,
     Earlier,
     Entry,
+    Job,
     NewCall,
     Receipt,
     Row,
     Standing,
 )
 from surefoot_server.journal.retention import BATCH, STEPS
+from surefoot_server.journal.rows import to_job, to_job_end
 from surefoot_server.journal.spool import Spool
 from surefoot_server.journal.states import Delivery, State
 from surefoot_server.journal.writer import Database, Inline, Writer
+from surefoot_tools.jobs import JobEnd
 from surefoot_tools.outcome import Error
 
 FOLD_AFTER = 0.5
@@ -201,6 +204,23 @@ class SqlJournal:
         """End an attempt and its call, in one transaction."""
         await self._writer.write(
             lambda store: self._doing.finish(store, closing), durable=durable, vital=True
+        )
+
+    async def running_jobs(self) -> list[Job]:
+        """Jobs of which no end is recorded."""
+        rows: list[Row] = await self.read(lambda store: store.execute("running_jobs", {}))
+        return [to_job(row) for row in rows]
+
+    async def job_end(self, job_id: str) -> JobEnd | None:
+        """How a job ended, as recorded."""
+        names = {"job_id": job_id}
+        rows: list[Row] = await self.read(lambda store: store.execute("ended_job", names))
+        return to_job_end(rows[0]) if rows else None
+
+    async def end_job(self, job_id: str, end: JobEnd) -> bool:
+        """Record how a job ended, once. What is on disk tells it again, so it is not flushed."""
+        return await self._writer.write(
+            lambda store: self._doing.end_job(store, job_id, end), durable=False
         )
 
     async def record(self, receipt: Receipt) -> None:

@@ -17,11 +17,13 @@ from surefoot_server.journal.owners import Owner, is_held
 from surefoot_server.journal.records import JournalUnavailable, Row
 from surefoot_server.journal.reserve import Ballast
 from surefoot_server.journal.spool import Spool, left_behind
-from surefoot_server.journal.sql import QUERIES, SCHEMA
+from surefoot_server.journal.sql import QUERIES, SCHEMA, TABLES
 from surefoot_server.journal.sql_journal import SqlJournal, fold_dead
 from surefoot_server.journal.writer import Groups, Writer
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+UPGRADES = {2: TABLES["jobs"]}
+"""What makes a journal of an older version one of the next."""
 BUSY_TIMEOUT = 10_000
 """Milliseconds that one process waits for another's commit."""
 OLDEST_SQLITE = (3, 51, 3)
@@ -204,7 +206,8 @@ class SqliteJournal(SqlJournal):
 class SqliteReader:
     """A journal file that is only read, whoever writes it; see `records.Reader`.
 
-    What a server that died has left beside the file is folded in first, where that can be done.
+    What a server that died has left beside the file is folded in first, and a file of an older
+    version becomes one of this, where that can be done.
 
     Raises:
         JournalUnavailable: there is no journal, or it cannot be read.
@@ -213,14 +216,13 @@ class SqliteReader:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise JournalUnavailable(f"there is no journal at {path}")
-        if _left_by_the_dead(path.parent / "instances"):
+        if _left_by_the_dead(path.parent / "instances") or _is_old(path):
             with suppress(JournalUnavailable):  # it may only be read: then that is all there is
                 SqliteJournal(path, version="reader").close()
         try:
             self._db = SqliteDatabase(connect(path, read_only=True))
-            (found,) = self._db.execute("get_setting", {"name": "schema"}) or [{"value": None}]
-            if found["value"] != SCHEMA_VERSION:
-                raise JournalUnavailable(_other_version(found["value"]))
+            if _version(self._db) != SCHEMA_VERSION:
+                raise JournalUnavailable(_other_version(_version(self._db)))
             key = self._db.execute("get_setting", {"name": "secret"})
         except apsw.Error as e:
             raise JournalUnavailable(f"cannot read the journal {path}: {e}") from e
@@ -253,6 +255,23 @@ def _left_by_the_dead(instances: Path) -> bool:
         return False
 
 
+def _is_old(path: Path) -> bool:
+    """Whether it has an older version, which this surefoot can bring up to its own."""
+    with suppress(apsw.Error):
+        database = SqliteDatabase(connect(path, read_only=True))
+        try:
+            return _version(database) in UPGRADES
+        finally:
+            database.close()
+    return False
+
+
+def _version(database: SqliteDatabase) -> int:
+    """Of the tables; 0 if nobody can tell."""
+    (found,) = database.execute("get_setting", {"name": "schema"}) or [{"value": 0}]
+    return found["value"]
+
+
 def _other_version(found: object) -> str:
     return (
         f"the journal has version {found}, this surefoot reads {SCHEMA_VERSION};"
@@ -272,10 +291,12 @@ def _set_up(database: SqliteDatabase, doing: Operations, clock: Clock, version: 
         names = {"schema": SCHEMA_VERSION, "secret": secrets.token_bytes(32)}
         for name, value in names.items():
             database.execute("insert_setting", {"name": name, "value": value})
-    (found,) = database.execute("get_setting", {"name": "schema"}) or [{"value": None}]
-    if found["value"] != SCHEMA_VERSION:
-        database.rollback()
-        raise JournalUnavailable(_other_version(found["value"]))
+    while (found := _version(database)) != SCHEMA_VERSION:
+        if found not in UPGRADES:
+            database.rollback()
+            raise JournalUnavailable(_other_version(found))
+        db.execute(UPGRADES[found])
+        database.execute("change_setting", {"name": "schema", "value": found + 1})
     for row in database.execute("last_time", {}):
         clock.advance(row["at"])
     doing.start(database, os.getpid(), version)

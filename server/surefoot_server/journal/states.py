@@ -11,6 +11,10 @@ this fingerprint, its state, whether its owner lives, whether another attempt is
 whether its result is still kept. `ANSWERS` lists what is seen and what is done about it; the first
 row that holds wins. `TRANSITIONS` lists every change of state that the journal accepts; both are
 walked by a model in the tests, and `docs/states.md` is drawn from them.
+
+A job is what a call leaves behind that goes on. Its row begins with the end of the call, in one
+transaction, and ends once, by whichever server is first to look at its record on disk. A stored
+answer that names a job is told as the job is now.
 """
 
 from collections.abc import Callable

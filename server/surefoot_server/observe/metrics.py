@@ -86,10 +86,12 @@ def exposition(tally: Tally, gauges: Sequence[Gauge], version: str) -> Expositio
 def _counted(tally: Tally) -> list[tuple[str, str, list[str], Mapping[tuple[str, ...], int]]]:
     """The counters: name without `_total`, what it is, its labels, its counts."""
     receipts = Counter({(name,): n for name, n in tally.receipts.items()})
+    jobs = Counter({(name,): n for name, n in tally.jobs.items()})
     return [
         ("surefoot_receipts", "Requests received.", ["disposition"], receipts),
         ("surefoot_calls", "Calls that ended.", ["tool", "outcome"], tally.calls),
         ("surefoot_attempts", "Attempts that ended.", ["tool", "state"], tally.attempts),
+        ("surefoot_jobs", "Jobs whose end was recorded here.", ["state"], jobs),
         (
             "surefoot_errors",
             "Calls that failed and requests that were refused.",

@@ -67,6 +67,8 @@ class Tally:
         """Ended, by tool and state."""
         self.calls: Counter[tuple[str, str]] = Counter()
         """Ended, by tool and outcome; one that is run again after its end counts again."""
+        self.jobs: Counter[str] = Counter()
+        """Whose end this process recorded, by state."""
         self.errors: Counter[tuple[str, str, str]] = Counter()
         """By code, origin and tool."""
         self.durations: dict[str, Durations] = {}
@@ -112,6 +114,8 @@ class Tally:
         for row in event:
             if row["disposition"] is not None:
                 self._enter_receipt(kind, row)
+            elif kind == "job ended" and row["job_state"] is not None:
+                self.jobs[row["job_state"]] += 1
 
     def _enter_attempt(self, kind: str, row: Row) -> None:
         tool, state = self._tool(row["call_tool"]), row["state"]

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import anyio
 
-from surefoot_tools.supervisor.supervisor import DEADLINE, KILL
+from surefoot_tools.supervisor.orders import KILL
 
 
 class Attendance:
@@ -28,7 +28,7 @@ class Attendance:
         self._over = False
 
     @classmethod
-    def over(cls, line: socket.socket) -> Self:
+    def of_line(cls, line: socket.socket) -> Self:
         """The hold of the server that began the command."""
         line.setblocking(False)
         descriptor = line.detach()
@@ -81,24 +81,48 @@ class Attendance:
             await self._receive()
 
     async def _receive(self) -> None:
+        if not self._take():
+            await anyio.wait_readable(self._ended)
+
+    def _take(self) -> bool:
+        """Take what has arrived, if only its end; whether something had."""
         try:
             data = os.read(self._ended, 4096)
         except BlockingIOError:
-            await anyio.wait_readable(self._ended)
-            return
+            return False
         except ConnectionResetError:  # it went without having read all that we wrote
             data = b""
         self._over = not data
         self._received += data
+        return True
 
-    async def end(self, *, deadline: bool = False) -> None:
+    def order(self, order: bytes) -> None:
+        """Give an order; one that has ended takes none."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            os.write(self._orders, order)
+
+    async def end(self, order: bytes = KILL) -> None:
         """Order that the tree is killed, and wait for it."""
-        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended
-            os.write(self._orders, DEADLINE if deadline else KILL)
+        self.order(order)
         await self.wait()
+
+    @property
+    def over(self) -> bool:
+        """Whether the supervisor has ended, as far as can be told without waiting."""
+        while not self._over:
+            if not self._take():
+                return False
+        return True
+
+    def moved(self) -> Self:
+        """The same hold for somebody else, who closes it; there is nothing left here."""
+        held = type(self)(self._orders, self._ended)
+        held._received, held._over = self._received, self._over
+        self._orders = self._ended = -1
+        return held
 
     def close(self) -> None:
         """Let go."""
-        for descriptor in {self._orders, self._ended}:
+        for descriptor in {self._orders, self._ended} - {-1}:
             os.close(descriptor)
         self._orders = self._ended = -1

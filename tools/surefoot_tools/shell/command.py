@@ -6,7 +6,8 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
 from surefoot_tools.errors import Code, Origin, ToolError
 
@@ -38,11 +39,43 @@ class Command:
     cwd: str
     env: Mapping[str, str]
     """All of its environment."""
-    stdin: str | None
-    limit: float
-    """Seconds from its beginning to when it is killed."""
-    limited_by: Literal["timed_out", "deadline"]
-    """What it ends of when it is: its own timeout, or the deadline of whoever asked."""
+    shown: str
+    """The command as people see it in a list: without the secrets that are known for such."""
+    principal: str
+    """Whose it is."""
+    roots: Sequence[Path] = ()
+    """What it may write to where it is confined; none are all of the server's."""
+    stdin: str | None = None
+    limit: float | None = None
+    """Seconds from its beginning to when it is killed; None for never."""
+    rest: float | None = None
+    """Seconds until whoever waits for it waits no more, and it is killed unless it is a job."""
+    job: bool = False
+    """Whether nobody waits for it."""
+    input: bool = False
+    """Whether more input may come."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of the terminal that it gets."""
+
+    def request(self) -> dict[str, Any]:
+        """As the supervisor reads it."""
+        return {
+            "argv": list(self.argv),
+            "cwd": self.cwd,
+            "env": dict(self.env),
+            "stdin": self.stdin,
+            "limit": self.limit,
+            "rest": self.rest,
+            "handed_over": self.job,
+            "input": self.input,
+            "terminal": self.terminal,
+            "about": {
+                "principal": self.principal,
+                "command": self.shown,
+                "cwd": self.cwd,
+                "terminal": self.terminal,
+            },
+        }
 
     def check(self) -> None:
         """See that the system can take it.
@@ -75,13 +108,22 @@ def cannot_start(number: int, step: str, program: str = "the command") -> ToolEr
     hint = None
     if code is Code.NOT_FOUND and step == "exec":
         hint = "Check the name, or give the command as a string to have the shell run it."
-    what = {"exec": repr(program), "cwd": "in the working directory"}.get(step, "a supervisor")
+    if step == "sandbox":
+        code, hint = Code.FAILED_PRECONDITION, "`surefoot doctor` tells what the sandbox lacks."
+    what = {"sandbox": "a sandbox", "exec": repr(program), "cwd": "in the working directory"}.get(
+        step, "a supervisor"
+    )
     return ToolError(code, f"cannot start {what}: {os.strerror(number)}", origin=origin, hint=hint)
 
 
 def shell() -> str:
     """The shell that runs a command given as a string: bash where there is one, else sh."""
     return shutil.which("bash") or "/bin/sh"
+
+
+def argv_of(line: str | list[str]) -> list[str]:
+    """A string is run by the shell, a list directly."""
+    return [shell(), "-c", line] if isinstance(line, str) else line
 
 
 def place(descriptor: int) -> str:

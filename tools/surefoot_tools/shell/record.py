@@ -1,9 +1,13 @@
 """The record of a command, as its supervisor leaves it in the job's folder.
 
 begun.json    before the command begins
-stdout stderr as they come, up to a quota; what is kept of the end beyond that in *.tail
+stdout stderr as they come, up to a quota; beyond it the newest pieces, named by their offset
+turns         in which order they came
 attend ended  FIFOs that show who is there
+input         a FIFO, where there is somebody to write to
+waiting       whether it waits for input, as it was found when somebody asked
 status.json   when nothing of the command is left
+told          when its outcome is in the journal: from then on only readers need the folder
 claimed       alone in a folder of recovery, which made sure that the command never begins
 """
 
@@ -13,10 +17,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from surefoot_tools.jobs import JobState
 from surefoot_tools.shell.attendance import Attendance
-from surefoot_tools.shell.output import HeadTail
+from surefoot_tools.shell.pieces import Pieces
 
 CLAIMED = "claimed"
+TOLD = "told"
 
 
 class _Line(BaseModel):
@@ -33,6 +39,17 @@ class Begun(_Line):
     supervisor: int
     began: float
     """Seconds since the epoch."""
+    handed_over: bool = False
+    """Whether it is a job: nobody waits for its end."""
+    principal: str = "local"
+    """Whose it is."""
+    command: str = ""
+    """Without the secrets that are known for such."""
+    cwd: str = ""
+    sandbox: Literal["bubblewrap", "landlock", "off"] = "off"
+    """How it is confined."""
+    terminal: tuple[int, int] | None = None
+    """Rows and columns of its terminal, if it has one."""
 
 
 class Kept(_Line):
@@ -40,30 +57,45 @@ class Kept(_Line):
 
     size: int
     """Written by the command in all."""
-    kept: int
+    head: int
     """In the file: the beginning."""
-    tail: int
-    """In the `.tail` file: the end of what does not fit."""
+    since: int
+    """From where on the pieces have all, up to the end."""
 
 
 class Ended(_Line):
     """How a command ended."""
 
-    why: Literal["exited", "timed_out", "deadline", "killed", "abandoned", "not_started"]
+    why: Literal["exited", "timed_out", "deadline", "killed", "abandoned", "stopped", "not_started"]
     status: int | None
     """Exit status, negative for the number of a signal."""
-    limit: float
-    grace: float
+    limit: float | None
+    """Seconds; None for none."""
+    grace: float | None
     ended: float
     """Seconds since the epoch."""
     duration: float = 0.0
     background_killed: bool = False
+    touched: list[str] = []
+    """Protected paths that came into being while it ran, or were changed where nothing keeps
+    commands from that."""
     survivors: list[int] = []
     """Process ids of what could not be killed."""
     stdout: Kept
     stderr: Kept
     errno: int = 0
-    step: Literal["", "prepare", "cwd", "exec"] = ""
+    step: Literal["", "prepare", "sandbox", "cwd", "exec"] = ""
+
+    @property
+    def state(self) -> JobState:
+        """The same, as it is told."""
+        match self.why:
+            case "exited" | "not_started":
+                return JobState.EXITED
+            case "timed_out" | "deadline":
+                return JobState.TIMED_OUT
+            case "killed" | "abandoned" | "stopped":
+                return JobState.STOPPED
 
 
 class Record:
@@ -75,6 +107,8 @@ class Record:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.stdout = Pieces(folder / "stdout")
+        self.stderr = Pieces(folder / "stderr")
 
     @property
     def there(self) -> bool:
@@ -107,53 +141,30 @@ class Record:
             held.close()
         return held is not None
 
+    def state(self) -> tuple[JobState, Ended | None]:
+        """Where it stands, and how it ended if it did."""
+        ended = self.ended()
+        if ended is None and not self.alive():
+            ended = self.ended()  # it may have ended between the two looks
+            if ended is None:
+                return JobState.LOST, None
+        return (JobState.RUNNING, None) if ended is None else (ended.state, ended)
+
     def complete(self, ended: Ended) -> bool:
         """Whether the output is all there, as after a power cut it may not be."""
-        parts = ((name, getattr(ended, name)) for name in ("stdout", "stderr"))
-        return all(self._size(name) >= kept.kept for name, kept in parts)
+        return self.stdout.covers(ended.stdout.head, ended.stdout.since, ended.stdout.size) and (
+            self.stderr.covers(ended.stderr.head, ended.stderr.since, ended.stderr.size)
+        )
 
-    def output(
-        self, name: Literal["stdout", "stderr"], limit: int, ended: Ended | None
-    ) -> HeadTail:
-        """The first and the last bytes of a stream, as far as it has come."""
-        seen = HeadTail(limit)
-        if ended is None:
-            size = kept = self._size(name)
-            tail = 0
-        else:
-            stream: Kept = getattr(ended, name)
-            size, kept, tail = stream.size, stream.kept, stream.tail
-        if size <= limit and not tail:
-            seen.feed(self._read(name, 0, kept))
-            return seen
-        head = self._read(name, 0, limit - limit // 2)
-        last = self._read(name + ".tail", max(0, tail - limit // 2), tail) if tail else b""
-        if len(last) < limit // 2 and kept + tail == size:
-            last = self._read(name, max(len(head), kept - (limit // 2 - len(last))), kept) + last
-        seen.feed(head)
-        seen.feed(last)
-        seen.size = size
-        return seen
-
-    def last_line(self, name: Literal["stdout", "stderr"]) -> str:
+    def last_line(self) -> str:
         """The last line so far that is not blank, for progress; at most 200 characters."""
-        size = self._size(name)
-        lines = self._read(name, size - 400, size).decode("utf-8", "replace").split("\n")
-        return next((line.strip()[-200:] for line in reversed(lines) if line.strip()), "")
-
-    def _size(self, name: str) -> int:
-        try:
-            return (self.folder / name).stat().st_size
-        except OSError:
-            return 0
-
-    def _read(self, name: str, start: int, end: int) -> bytes:
-        try:
-            with (self.folder / name).open("rb") as file:
-                file.seek(max(0, start))
-                return file.read(max(0, end - max(0, start)))
-        except FileNotFoundError:  # a stream that nothing was written to
-            return b""
+        for stream in (self.stdout, self.stderr):
+            size = stream.size()
+            lines = stream.read(max(0, size - 800), size).decode("utf-8", "replace").split("\n")
+            for line in reversed(lines):
+                if line.strip():
+                    return line.strip()[-400:]
+        return ""
 
 
 def claim(folder: Path, draft: Path) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from surefoot_tools.sandbox import enter
 from surefoot_tools.supervisor.supervisor import supervise, tell
 from surefoot_tools.supervisor.tree import Tree
 
@@ -42,6 +43,7 @@ class Keeper:
         self._supervisors: set[int] = set()
         self._tree = Tree()
         self._spare: socket.socket | None = None
+        enter.prepare()
         gc.freeze()  # what never changes is then never copied by those that we fork
 
     def run(self) -> None:

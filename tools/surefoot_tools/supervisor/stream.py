@@ -1,34 +1,87 @@
-"""One output stream of a command, on disk as far as the quota goes."""
+"""The output of a command: what it writes to each stream, and the order in which that came."""
 
+import errno
+import fcntl
 import os
-from collections import deque
+import struct
 from contextlib import suppress
 
-QUOTA = 64 * 1024 * 1024
-"""Bytes kept on disk from the beginning of a stream."""
-TAIL = 512 * 1024
-"""Bytes kept of its end, beyond the quota."""
-CHUNK = 65536
-"""Bytes read at once."""
+from surefoot_tools.supervisor.sink import Sink
+
+HEAD = 32 * 1024 * 1024
+"""Bytes of a stream kept on disk from its beginning."""
+PIECE = 8 * 1024 * 1024
+PIECES = 5
+"""Of its end, 4 to 5 pieces of `PIECE` bytes."""
+TURNS_HEAD = 1024 * 1024
+TURNS_PIECE = 1024 * 1024
+"""Bytes of the list of turns, in the same way; many only where the streams alternate."""
+TURN = struct.Struct("<QQ")
+"""How much had come of both streams, and of the one whose turn it is: twice that, and 1 for the
+second stream. Before the first of them it is the first stream's turn."""
+CHUNK = 256 * 1024
+"""Bytes read at once, and what a pipe holds: each time it is empty costs a change of process."""
 CAPACITY = 1024 * 1024
 """The most that a pipe holds without privilege: pipe(7), /proc/sys/fs/pipe-max-size."""
+_F_SETPIPE_SZ = 1031
+"""fcntl(2); not in `fcntl` on every system."""
+
+
+class Turns:
+    """The order in which the output of several streams came.
+
+    Two pipes do not tell what was written first when both have something: then it is the order in
+    which they were read.
+    """
+
+    def __init__(self) -> None:
+        self._sink = Sink(TURNS_HEAD, TURNS_PIECE, PIECES)
+        self._whose = 0
+        self._come = 0
+
+    def set_path(self, path: str) -> None:
+        """Where the list is kept."""
+        self._sink.path = path
+
+    def take(self, whose: int, before: int, size: int) -> None:
+        """Note that `size` bytes came of a stream of which `before` had come."""
+        if whose != self._whose:
+            self._whose = whose
+            self._sink.write(TURN.pack(self._come, before * 2 + whose))
+        self._come += size
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._sink.close()
 
 
 class Stream:
-    """Reads a pipe; its beginning goes to a file, which is made when there is something to keep."""
+    """Reads what a command writes to one descriptor; what it wrote is kept on disk.
 
-    path = ""
-    """The file."""
+    Args:
+        number: 0 for the first stream, 1 for the second.
+        turns: Shared by both.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, turns: Turns) -> None:
         self.source, self.sink = os.pipe()
+        with suppress(OSError):  # no Linux, or this user's pipes hold a lot already
+            fcntl.fcntl(self.source, _F_SETPIPE_SZ, CHUNK)
         os.set_blocking(self.source, False)
-        self._file: int | None = None
-        self._quota = QUOTA
-        self._kept = 0
-        self._size = 0
-        self._tail: deque[bytes] = deque()
-        self._tail_size = 0
+        self._number = number
+        self._turns = turns
+        self._kept = Sink(HEAD, PIECE, PIECES)
+
+    def set_path(self, path: str) -> None:
+        """The file that it goes to."""
+        self._kept.path = path
+
+    def read_from(self, source: int) -> None:
+        """Read from a terminal in place of the pipe."""
+        os.close(self.source)
+        os.close(self.sink)
+        self.source = source
+        os.set_blocking(source, False)
 
     def take(self) -> bool | None:
         """Take what has arrived: True if something has, None if nothing, False at the end."""
@@ -36,43 +89,20 @@ class Stream:
             data = os.read(self.source, CHUNK)
         except BlockingIOError:
             return None
+        except OSError as e:
+            if e.errno != errno.EIO:
+                raise
+            return False  # of a terminal that nobody has open any more
         if not data:
             return False
-        self._size += len(data)
-        rest = data[self._store(data[: self._quota - self._kept]) :]
-        if rest:
-            self._tail.append(rest)
-            self._tail_size += len(rest)
-            while self._tail_size - len(self._tail[0]) >= TAIL:
-                self._tail_size -= len(self._tail.popleft())
+        # First the turn: whoever reads meanwhile then never takes these bytes for the other's.
+        self._turns.take(self._number, self._kept.size, len(data))
+        self._kept.write(data)
         return True
 
-    def _store(self, data: bytes) -> int:
-        """Append to the file; how many bytes it took."""
-        done = 0
-        try:
-            if data and self._file is None:
-                self._file = create(self.path)
-            while self._file is not None and done < len(data):
-                done += os.write(self._file, data[done:])
-        except OSError:  # a full disk: the command goes on, and its end is kept in memory
-            self._quota = self._kept + done
-        self._kept += done
-        return done
-
     def close(self) -> dict[str, int]:
-        """Take what the pipe still holds, write the tail to a `.tail`, and tell what is where."""
-        for _ in range(CAPACITY // CHUNK + 1):
+        """Take what the pipe still holds, and tell what is where."""
+        for _ in range(CAPACITY // 4096 + 1):  # a terminal gives 4 KiB at once
             if not self.take():
                 break
-        tail = b"".join(self._tail)[-TAIL:]
-        stored = 0
-        if tail:
-            with suppress(OSError):
-                stored = os.write(create(f"{self.path}.tail"), tail)
-        return {"size": self._size, "kept": self._kept, "tail": stored}
-
-
-def create(path: str) -> int:
-    """A new file that nobody else can read."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return self._kept.close()
