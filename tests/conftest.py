@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.support.mariadb import Mariadb
     from tests.support.place import Place
     from tests.support.postgres import Postgres
 
@@ -42,6 +43,15 @@ def pytest_report_header() -> str:
 def postgres() -> "Generator[Postgres]":
     """A PostgreSQL server of the tests' own."""
     from tests.support.postgres import a_server  # the driver takes time to load
+
+    with a_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> "Generator[Mariadb]":
+    """A MariaDB server of the tests' own."""
+    from tests.support.mariadb import a_server  # the driver takes time to load
 
     with a_server() as server:
         yield server

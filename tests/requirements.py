@@ -187,6 +187,52 @@ MAIN: dict[str, Requirement] = {
             "tools/test_files_attacks.py::test_without_the_confinement_of_the_open_a_link_leads_out",
         ),
     ),
+    "files.roots": Requirement(
+        "A root has a name and is read-only if the server is told so; confined commands obey it.",
+        "docs/files.md",
+        (
+            "tools/test_files_roots.py::test_a_path_that_begins_with_a_name_means_that_root",
+            "tools/test_files_roots.py::test_nothing_is_changed_in_a_read_only_root_by_any_way",
+            "cli/test_serve_roots.py::test_a_named_root_is_read_by_its_name_and_not_changed",
+            "cli/test_serve_roots.py::test_a_command_changes_nothing_in_a_read_only_root",
+        ),
+    ),
+    "files.moves": Requirement(
+        "A move or a deletion happens once or not at all, whatever comes in between.",
+        "docs/files.md",
+        (
+            "tools/test_files_move.py::test_recovery_after_any_cut_finds_one_of_both_names",
+            "tools/test_files_delete.py::test_recovery_after_any_cut_knows_whether_it_was_deleted",
+            "crash/test_every_syscall.py::test_killed_at_any_syscall_of_a_call_the_key_comes_back_to_exactly_one_effect",
+        ),
+    ),
+    "files.trash": Requirement(
+        "What was deleted is kept where no tool looks, and comes back without overwriting.",
+        "docs/files.md",
+        (
+            "tools/test_files_delete.py::test_no_tool_looks_into_the_trash_or_writes_it",
+            "tools/test_files_delete.py::test_the_trash_is_neither_listed_nor_searched",
+            "cli/test_restore.py::test_what_exists_is_not_overwritten_and_another_name_is_taken",
+        ),
+    ),
+    "database.mysql": Requirement(
+        "A query changes nothing in MySQL and MariaDB, a cut COMMIT ends in one effect, and what"
+        " commits by itself acts at most once and says so.",
+        "docs/databases.md",
+        (
+            "tools/test_mysql_query.py::test_an_attack_comes_out_as_expected_and_harms_nothing",
+            "tools/test_mysql_interruption.py::test_many_cut_commits_end_in_one_effect_each",
+            "tools/test_mysql_execute.py::test_ddl_says_that_it_is_no_transaction_and_its_key_runs_it_once",
+        ),
+    ),
+    "database.conformance": Requirement(
+        "Every engine keeps the same promises.",
+        "docs/databases.md",
+        (
+            "tools/test_database_conformance.py::test_the_same_key_again_gives_the_same_and_runs_nothing",
+            "tools/test_database_conformance.py::test_a_failing_statement_rolls_back_all_and_frees_the_key",
+        ),
+    ),
     "database.boundary": Requirement(
         "A query changes nothing and reaches nothing outside of its database.",
         "docs/reference.md",

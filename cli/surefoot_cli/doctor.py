@@ -122,7 +122,7 @@ def _sandbox(state: Path) -> Finding:
 
 def _database(text: str) -> Finding:
     def look() -> None:
-        tool = DescribeDatabase(Databases([parse_database(text)]))
+        tool = DescribeDatabase(Databases([parse_database(text, os.environ)]))
         context = Context(call_id="doctor", effect_key="doctor", deadline=math.inf)
         nothing: Evidence = {}
         anyio.run(tool.run, DescribeArguments(), nothing, context)

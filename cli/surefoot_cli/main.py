@@ -17,6 +17,7 @@ VERBS = {
     "report": "Report on runs, from their records alone.",
     "reconcile": "Balance a run's sends against the server's journal.",
     "journal": "Look at the journal; say what became of a call in doubt.",
+    "restore": "List what was deleted, or bring it back.",
     "failures": "Show what failed, from the journal.",
     "install": "Register the server with Claude, VS Code or Cursor.",
     "uninstall": "Take the server out of them again.",

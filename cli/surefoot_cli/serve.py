@@ -15,6 +15,7 @@ from surefoot_cli.groups import ALL_GROUPS, groups
 from surefoot_cli.listen import HttpChoice, http_options
 from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
+from surefoot_cli.root import ROOT, Root, names_of
 from surefoot_cli.settings import SETTINGS, check_outside
 from surefoot_cli.span import FOREVER, SPAN
 from surefoot_cli.state import state_directory
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     "--root",
     "roots",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=ROOT,
+    metavar="[NAME=]DIR[?mode=ro]",
     help="Folder that the tools work in; several allowed. Default: the current folder.",
 )
 @click.option("--database", "databases", multiple=True, metavar="NAME=URL")
@@ -106,7 +108,7 @@ if TYPE_CHECKING:
 def command(
     ctx: click.Context,
     commands: Rules | None,
-    roots: tuple[Path, ...],
+    roots: tuple[Root, ...],
     databases: tuple[str, ...],
     journal: str | Path | None,
     store_arguments: str,
@@ -130,10 +132,12 @@ def command(
         raise click.ClickException(
             "surefoot serve runs on Linux and macOS; on Windows start it inside WSL"
         )
-    places = tuple(root.resolve() for root in roots) or (Path.cwd(),)
+    places = tuple(root.path for root in roots) or (Path.cwd(),)
     check_outside(ctx, places)
     config = Config(
         roots=places,
+        root_names=names_of(roots),
+        read_only_roots=tuple(root.path for root in roots if root.read_only),
         commands=commands,
         state=state_directory(os.environ),
         databases=databases,

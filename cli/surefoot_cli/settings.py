@@ -22,6 +22,7 @@ from typing import Annotated, Any, NoReturn, cast
 import click
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from surefoot_cli.root import beside
 from surefoot_tools.commandline.grammar import ParserMissing
 from surefoot_tools.commandline.rules import Action, Rule, Rules
 
@@ -176,11 +177,18 @@ class _File:
     def _placed(self, name: str, value: str) -> str:
         if name not in FILES or "://" in value:
             return value
+        if name == "root":
+            return beside(self._file.parent.resolve(), value)
         return str(self._file.parent.resolve() / value)
 
     def _refuse(self, place: tuple[int | str, ...], message: str) -> NoReturn:
         shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
         raise _Problem(f"--config {self._file}:{self._line(place)}: {shown[1:]}: {message}")
+
+    def _named(self, name: int | str, start: int, end: int) -> int | None:
+        """The line that gives a field of a rule, between two lines."""
+        given = re.compile(rf"\s*['\"]?{re.escape(str(name))}\b['\"]?\s*=")
+        return next((at for at in range(start, end) if given.match(self._lines[at - 1])), None)
 
     def _line(self, place: tuple[int | str, ...]) -> int:
         """The line where it is, or where the table begins that it is in."""
@@ -189,7 +197,8 @@ class _File:
             header = re.compile(r"\s*\[\[\s*commands\s*\.\s*rules\s*\]\]")
             starts = [at for at, line in enumerate(self._lines, 1) if header.match(line)]
             if number < len(starts):
-                return starts[number]
+                ends = [*starts[number + 1 :], len(self._lines) + 1][0]
+                return self._named(place[-1], starts[number], ends) or starts[number]
         for name in reversed([part for part in place if isinstance(part, str)]):
             named = re.compile(rf"\s*(\[\s*)?(commands\s*\.\s*)?['\"]?{re.escape(name)}\b")
             for at, line in enumerate(self._lines, 1):

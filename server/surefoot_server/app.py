@@ -98,7 +98,7 @@ class App:
                 Executor(
                     Registry([*self._tools, FailureReport(journal)]),
                     journal,
-                    roots=[str(root) for root in config.roots],
+                    roots=[*map(str, config.roots), *_named(config)],
                     policy=self._policy,
                     faults=Faults(allowed=config.allow_faults),
                     random=Random(),  # noqa: S311 - jitter
@@ -163,6 +163,7 @@ def sandbox_of(config: Config) -> Sandbox:
         [config.state, config.journal_path.parent],
         config.environment,
         network=config.network,
+        read_only=config.read_only_roots,
     )
 
 
@@ -183,12 +184,17 @@ def tools(config: Config, sandbox: Sandbox | None = None) -> list[AnyTool]:
                     f"{place} lies inside the root {root}, where tools could change the journal;"
                     " choose SUREFOOT_HOME and --journal outside of every root"
                 )
-    parsed = [parse_database(text) for text in config.databases]
+    parsed = [parse_database(text, config.environment) for text in config.databases]
     databases = Databases(parsed)
     reserved = {
         file: f"a file of the database '{each.name}'" for each in parsed for file in each.files()
     }
-    roots = Roots(config.roots, reserved=reserved)
+    roots = Roots(
+        config.roots,
+        reserved=reserved,
+        names=config.root_names,
+        read_only=config.read_only_roots,
+    )
     every: list[AnyTool] = [
         *shell_tools(
             roots,
@@ -204,18 +210,28 @@ def tools(config: Config, sandbox: Sandbox | None = None) -> list[AnyTool]:
     return [tool for tool in every if tool.group in config.groups]
 
 
+def _named(config: Config) -> list[str]:
+    """The roots with names, as what a path means depends on them."""
+    return [f"{name}={path}" for name, path in config.root_names.items()]
+
+
 def _instructions(config: Config, sandbox: Sandbox) -> str:
     """What a model should know before its first call."""
     lines = [
         "surefoot runs commands, edits files and uses databases, and accounts for every call.",
         "Paths are relative to the root, or absolute inside it. The file tools cannot leave it.",
+        *(
+            f"Paths that begin with {name}/ lie in {path}."
+            for name, path in config.root_names.items()
+        ),
+        *(f"Nothing is changed in {path}." for path in config.read_only_roots),
         sandbox.describe(),
         "A result is an error only if the tool could not do its work: a command that exits with"
         " status 1 has run. Errors say a code, whether the effect was applied (no, yes, unknown),"
         " and mostly a hint. After applied=unknown look at the state before you repeat.",
     ]
     if config.databases:
-        parsed = [parse_database(text) for text in config.databases]
+        parsed = [parse_database(text, config.environment) for text in config.databases]
         names = [f"{each.name} ({'writable' if each.writable else 'read-only'})" for each in parsed]
         lines.append(f"Databases: {', '.join(names)}.")
     if config.commands is not None:

@@ -28,6 +28,10 @@ class Config:
 
     roots: tuple[Path, ...]
     """Folders that the file tools are confined to, and commands start in; at least one."""
+    root_names: Mapping[str, Path] = field(default_factory=dict[str, Path], kw_only=True)
+    """Some of them by name: a relative path that begins with a name means that one."""
+    read_only_roots: tuple[Path, ...] = field(default=(), kw_only=True)
+    """Roots in which nothing is changed."""
     state: Path
     """State directory: journal, locks. Never inside a root."""
     databases: tuple[str, ...] = ()

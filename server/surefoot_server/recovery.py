@@ -28,6 +28,7 @@ from surefoot_tools.tool import (
     Result,
     Running,
     Unknown,
+    meet,
 )
 
 _log = log.get("recovery")
@@ -140,13 +141,12 @@ class Orphans:
 
         The locks of `prepare` are held: whoever held them before has recorded its outcome, or died.
         """
-        place = evidence.get(PLACE)
-        if tool.effect is not Effect.VERIFIABLE or place is None:
+        if tool.effect is not Effect.VERIFIABLE or PLACE not in evidence:
             return
         for seen in await self._journal.orphans():
             # Calls elsewhere may be in roots that only another server can look into.
             owner = self._registry.get(seen.tool)
-            if owner is not None and seen.evidence.get(PLACE) == place:
+            if owner is not None and meet(seen.evidence, evidence):
                 await self.settle(owner, seen)
 
     async def settle(

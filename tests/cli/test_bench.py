@@ -176,6 +176,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_what_the_no_op_row_times_has_its_row_in_the_journal_before_the_answer(
     tmp_path: Path,
 ) -> None:

@@ -52,12 +52,15 @@ def written(tmp_path: Path, text: str) -> Path:
         ("commands = 1", ":1: commands: "),
         ("[commands]\ndefault = 'no'", ":2: commands.default: input should be 'allow', 'ask' or"),
         ("[commands]\n\nallow = []", ":3: commands.allow: unknown name; allowed are: default"),
-        (DENY + DENY.replace("deny", "no"), ":7: commands.rules[1].action: input should be"),
+        (DENY + DENY.replace("deny", "no"), ":8: commands.rules[1].action: input should be"),
         (DENY.replace("run", "runs"), "commands.rules[0].run: field required"),
-        ("[[commands.rules]]\naction='ask'\nrun=' '", ":1: commands.rules[0].run: a text is"),
-        ("[[commands.rules]]\naction='ask'\nrun=[]", ":1: commands.rules[0].run: a text is"),
-        ("[[commands.rules]]\naction='ask'\nrun=[1]", ":1: commands.rules[0].run: a text is"),
-        ("[[commands.rules]]\naction='ask'\nrun='a'\nif='b'", "commands.rules[0].if: unknown name"),
+        ("[[commands.rules]]\naction='ask'\nrun=' '", ":3: commands.rules[0].run: a text is"),
+        ("[[commands.rules]]\naction='ask'\nrun=[]", ":3: commands.rules[0].run: a text is"),
+        ("[[commands.rules]]\naction='ask'\nrun=[1]", ":3: commands.rules[0].run: a text is"),
+        (
+            "[[commands.rules]]\naction='ask'\nrun='a'\nif='b'",
+            ":4: commands.rules[0].if: unknown name",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_with_its_place(
@@ -115,9 +118,9 @@ def test_the_ways_around_the_rules_of_the_page_are_as_it_says(tmp_path: Path) ->
     rules = of_the_page(tmp_path)
     assert rules.judge("cd x && git push origin --force").action == "deny"
     assert rules.judge("npm publish").action == "ask"
-    listed = PAGE.read_text().partition("Three ways around")[2].partition("## ")[0]
+    listed = PAGE.read_text().partition("Four ways around")[2].partition("## ")[0]
     shown = re.findall(r"`([^`]*--force[^`]*)`", listed)
-    assert len(shown) == 2
+    assert len(shown) == 3
     for way in shown:
         assert rules.judge(way).action == "allow", way
 

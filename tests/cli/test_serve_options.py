@@ -24,7 +24,11 @@ def stored_arguments(file: Path) -> str:
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("stored", "expected"),
-    [("none", "null"), ("redacted", '{"command": ["true", "[redacted]"]}'), ("all", None)],
+    [
+        pytest.param("none", "null", marks=pytest.mark.slow),
+        ("redacted", '{"command": ["true", "[redacted]"]}'),
+        pytest.param("all", None, marks=pytest.mark.slow),
+    ],
 )
 async def test_arguments_are_stored_as_asked_in_the_journal_that_was_named(
     place: Place, tmp_path: Path, stored: str, expected: str | None

@@ -203,7 +203,9 @@ async def fail_at(history: History, server: Life, at: Point, error: str) -> None
 async def test_a_write_flush_or_rename_that_fails_is_answered_with_what_is_there(
     tmp_path: Path, name: str, error: str
 ) -> None:
-    """Guard: `Staged.commit`, `may_be_lost`, `commit_error`, `Groups.commit`, `Outcomes.finish`."""
+    """Guard: `Staged.commit`, `settled.confirmed`, `commit_error`, `Groups.commit`,
+    `Outcomes.finish`.
+    """
     async with forge() as born:
         history = History(born, lay_out(tmp_path), EFFECTS[name])
         async with history.server() as server:

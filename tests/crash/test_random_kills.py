@@ -266,10 +266,11 @@ async def told_the_same_again(place: Place, doubted: list[Intent]) -> None:
         await server.end()
 
 
+@pytest.mark.slow
 async def test_killed_under_a_stream_of_calls_the_server_loses_and_doubles_nothing(
     place: Place,
 ) -> None:
-    """Two hundred kills in full, two in the fast tests.
+    """Two hundred kills in full, twenty in CI.
 
     Guard: the answers table, `recover` of the file tools, the inbox row of `ExecuteSql`.
     """

@@ -130,6 +130,7 @@ def test_a_journal_that_nobody_touched_holds(written: Path) -> None:
     assert len(found.heads) == 2
 
 
+@pytest.mark.slow
 def test_one_byte_changed_in_any_column_of_any_row_is_told(written: Path, tmp_path: Path) -> None:
     """Guard: `chain.row_digest` and `chain.link`."""
     copy = tmp_path / "copy.db"

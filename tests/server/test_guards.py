@@ -53,6 +53,7 @@ async def test_annotations_are_true_to_the_effects(place: Place) -> None:
     assert reading == {
         "describe_database",
         "failure_report",
+        "file_info",
         "list_directory",
         "list_jobs",
         "query_database",

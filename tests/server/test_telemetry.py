@@ -59,6 +59,7 @@ def traced(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.slow
 def test_the_servers_span_joins_the_clients_trace_and_tells_no_contents(tmp_path: Path) -> None:
     """Guard: `Telemetry.__call__`."""
     with collector() as (url, bodies):

@@ -1,12 +1,14 @@
-"""A TCP proxy before PostgreSQL that cuts a connection at its COMMIT.
+"""A TCP proxy before PostgreSQL or MySQL that cuts a connection at its COMMIT.
 
-It reads the messages of both sides (PostgreSQL's manual, 'Message Formats') and changes none.
+It reads the messages of both sides (PostgreSQL's manual, 'Message Formats'; MySQL's 'Client/Server
+Protocol') and changes none.
 """
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -29,8 +31,33 @@ class Cut(StrEnum):
     """The answer: the server has committed."""
 
 
+class Messages(Protocol):
+    """Cuts a stream of bytes into messages."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The whole messages that are there now: type (empty at the start), and all of it."""
+        ...
+
+
+class MysqlMessages:
+    """Length (3 bytes), number (1 byte), payload; the type is the payload's first byte."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """As of `Messages`."""
+        self._buffer += data
+        while len(self._buffer) >= 4:
+            size = 4 + int.from_bytes(self._buffer[:3], "little")
+            if len(self._buffer) < size:
+                return
+            message, self._buffer = self._buffer[:size], self._buffer[size:]
+            yield message[4:5], message
+
+
 class _Messages:
-    """Cuts a stream of bytes into messages. The first ones of a client have no type."""
+    """Those of PostgreSQL. The first ones of a client have no type."""
 
     def __init__(self, *, starting: bool) -> None:
         self._buffer = b""
@@ -68,10 +95,12 @@ class Cutter:
 
     Args:
         port: Of the server, at 127.0.0.1.
+        mysql: Whether it speaks MySQL's protocol, and not PostgreSQL's.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, mysql: bool = False) -> None:
         self._upstream = port
+        self._mysql = mysql
         self.port = 0
         """Its own port, while it is open."""
         self.next: Cut | None = None
@@ -105,14 +134,14 @@ class Cutter:
 
     async def _requests(self, link: _Link) -> None:
         """Client to server, until one of them goes away or is cut."""
-        messages = _Messages(starting=True)
+        messages = self._messages(starting=True)
         try:
             while True:
                 for kind, message in messages.feed(await link.client.receive()):
-                    if not kind and int.from_bytes(message[4:8]) in PLAIN:
+                    if not self._mysql and not kind and int.from_bytes(message[4:8]) in PLAIN:
                         await link.client.send(b"N")
                         continue
-                    if _is_commit(kind, message) and self.next is not None:
+                    if self._is_commit(kind, message) and self.next is not None:
                         link.cut, self.next = self.next, None
                         self.cuts.append(link.cut)
                         if link.cut is Cut.BEFORE:
@@ -137,17 +166,26 @@ class Cutter:
 
     async def _answers(self, link: _Link, group: TaskGroup) -> None:
         """Server to client; nothing more once the answer to a COMMIT is to be cut."""
-        messages = _Messages(starting=False)
+        messages = self._messages(starting=False)
         try:
             while True:
                 for kind, message in messages.feed(await link.server.receive()):
-                    done = kind == b"C" and message[5:] == b"COMMIT\0"
+                    # In MySQL's, whatever comes after a COMMIT is the answer to it.
+                    done = self._mysql or (kind == b"C" and message[5:] == b"COMMIT\0")
                     if done and link.cut in (Cut.AFTER, Cut.LATE):
                         group.cancel_scope.cancel()
                         return
                     await link.client.send(message)
         except GONE:
             group.cancel_scope.cancel()
+
+    def _messages(self, *, starting: bool) -> Messages:
+        return MysqlMessages() if self._mysql else _Messages(starting=starting)
+
+    def _is_commit(self, kind: bytes, message: bytes) -> bool:
+        if self._mysql:
+            return kind == b"\3" and message[5:] == b"COMMIT"
+        return _is_commit(kind, message)
 
 
 def _is_commit(kind: bytes, message: bytes) -> bool:

@@ -24,6 +24,11 @@ FOLD = 0.05
 """Seconds that a delivery waits for a commit: its points come soon."""
 
 
+def in_the_trash(workspace: Path) -> list[str]:
+    """The contents of what was deleted."""
+    return [each.read_text() for each in workspace.glob(".surefoot/trash/*/item")]
+
+
 @dataclass(frozen=True)
 class Effect:
     """A keyed call of which it can be seen how often it happened."""
@@ -46,6 +51,8 @@ class Effect:
                 return {"line": label}
             case "run_command":
                 return {"command": f"echo {label} >> ran"}
+            case "move_path":
+                return {"source": label, "destination": f"{label}.to", **self.arguments}
             case _:
                 return {"path": label, **self.arguments}
 
@@ -64,11 +71,30 @@ class Effect:
                 return (workspace / "ran").read_text().splitlines().count(label)
             case "note":
                 return (workspace.parent / "notes").read_text().splitlines().count(label)
+            case "move_path":
+                return self._moved(workspace, label)
+            case "delete_path":
+                kept = in_the_trash(workspace)
+                there = (workspace / label).exists()
+                assert kept.count(label) + there == 1, f"{label} is there {there}, in {kept}"
+                return kept.count(label)
             case _:
                 path = workspace / label
                 content = path.read_text() if path.exists() else None
                 assert content in (self.before, self.after), f"{label} holds {content!r}"
                 return int(content == self.after)
+
+    def _moved(self, workspace: Path, label: str) -> int:
+        """How often a file was moved; whichever name it bears, no content is lost."""
+        names = [workspace / label, workspace / f"{label}.to"]
+        found = [each.read_text() if each.exists() else None for each in names]
+        kept = in_the_trash(workspace)
+        over = f"{label} old" if self.arguments.get("overwrite") else None
+        after = found == [None, label] and (over is None or over in kept)
+        # A server that died between two steps leaves both names swapped, or the second one free.
+        cut = over is not None and found in ([over, label], [label, None])
+        assert after or cut or found == [label, over], f"{label}: {found}, {kept}"
+        return int(after)
 
 
 EFFECTS = {
@@ -81,11 +107,16 @@ EFFECTS = {
         {"edits": [{"old_text": "two\n", "new_text": "two\ntwo and a half\n"}]},
         OLD + "two and a half\n",
     ),
+    "move": Effect("move_path", {}),
+    "overwrite": Effect("move_path", {"overwrite": True}),
+    "delete": Effect("delete_path", {}),
     "rows": Effect("execute_sql", {}),
     "note": Effect("note", {}),
     "command": Effect("run_command", {}),
 }
 FILES = ("replace", "create", "append", "edit")
+TAKING = ("move_path", "delete_path")
+"""Tools that give a name away; the file holds its label."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +174,10 @@ class History:
         """The label of the next call, with the file that it changes."""
         self.serial += 1
         label = f"f{self.serial}"
+        if self.effect.tool in TAKING:
+            (self.workspace / label).write_text(label)
+            if "overwrite" in self.effect.arguments:
+                (self.workspace / f"{label}.to").write_text(f"{label} old")
         if self.effect.after:
             self.files.add(label)
             if self.effect.before is not None:
@@ -241,6 +276,9 @@ class History:
         except AssertionError as e:
             wrong.append(str(e))
         names = {entry.name for entry in self.workspace.iterdir()}
+        if self.effect.tool in TAKING:
+            # The name that was taken is looked at by `times`, of every call in its turn.
+            names = {name for name in names if not name.startswith("f")} - {".surefoot"}
         expected = {"app.db", "warm", "ran"} | self.files
         if names != expected:
             wrong.append(f"left behind: {sorted(names ^ expected)}")

@@ -51,8 +51,8 @@ class RunAs(TypedDict, total=False):
     extra_groups: list[int]
 
 
-def _unprivileged() -> RunAs:
-    """As whom to run the server: PostgreSQL refuses to run as root."""
+def unprivileged() -> RunAs:
+    """As whom to run a server: PostgreSQL and MariaDB refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):
@@ -101,7 +101,8 @@ def find_programs(run_as: RunAs) -> Path:
     raise PostgresMissing("no PostgreSQL that runs here; tried: " + ("; ".join(tried) or "nothing"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -128,11 +129,11 @@ class Postgres:
         Raises:
             PostgresMissing: there are no programs.
         """
-        run_as = _unprivileged()
+        run_as = unprivileged()
         programs = find_programs(run_as)
         # Not in pytest's own folder: another user can't get into that.
         folder = Path(tempfile.mkdtemp(prefix="surefoot-pg-"))
-        server = cls(programs, folder, run_as, secrets.token_hex(8), port=_free_port())
+        server = cls(programs, folder, run_as, secrets.token_hex(8), port=free_port())
         try:
             server._initialise()
             server.start()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.support.at_postgres import ask
+from tests.support import at_mysql, at_postgres
 from tests.support.execute import Hook
+from tests.support.mariadb import Mariadb
 from tests.support.postgres import Postgres
 
 
@@ -39,5 +40,17 @@ def hook() -> Generator[Callable[[Hook], None]]:
 def url(postgres: Postgres) -> str:
     """A PostgreSQL database with an empty table `t`."""
     url = postgres.fresh_database()
-    ask(url, "create table t(id integer generated always as identity, name text unique not null)")
+    at_postgres.ask(
+        url, "create table t(id integer generated always as identity, name text unique not null)"
+    )
+    return url
+
+
+@pytest.fixture
+def mysql_url(mariadb: Mariadb) -> str:
+    """A MariaDB database with an empty table `t`."""
+    url = mariadb.fresh_database()
+    at_mysql.ask(
+        url, "create table t(id bigint auto_increment primary key, name varchar(200) unique)"
+    )
     return url

@@ -28,7 +28,7 @@ def new_context(deadline: float = math.inf) -> Context:
 
 @dataclass
 class Door:
-    """The five tools over some roots."""
+    """The file tools over some roots."""
 
     tools: dict[str, Tool[Any, Any]]
 

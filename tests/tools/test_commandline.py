@@ -87,6 +87,7 @@ WORDINGS = [
     *("git push <<E --force\nE", "> f git push --force", "git push <<< x --force"),
     *("git push --force2>&1", "git push --force<<E\nE", "git >f 2>&1 push --force"),
     "git <<E > f push --force\nE",
+    *("git {push,--force}", "git p{u,}sh --force", "git push {--force,}", "{git,push,--force}"),
     *("git push $X", "git $X", "g\\it push '--force'", "rm -rf x", "rm x -fr", "rm *"),
     *('rm "$X"', "rm -- $X", "RM -R -r x", "xargs rm", "sudo git push --force"),
 ]
@@ -208,6 +209,14 @@ def test_a_message_names_the_part_the_rule_and_its_reason_and_no_secret() -> Non
     assert "no zz" in told
     assert "zz --token=" in told
     assert "hunter2" not in told
+
+
+def test_a_rule_that_only_may_be_about_a_program_says_what_is_not_clear() -> None:
+    """Guard: the look at the program in `Rules._of`."""
+    told = RULES.judge("$X foo")
+    assert (told.action, told.unclear) == (Action.DENY, True)
+    assert "does not tell which program runs" in told.told
+    assert not RULES.judge("zz $X").unclear
 
 
 def _in_shell(line: str) -> str:

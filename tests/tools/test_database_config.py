@@ -27,7 +27,7 @@ def test_a_database_is_read_from_name_and_url(text: str, database: Database) -> 
         ("=sqlite:///shop.db", "NAME=URL"),
         ("my db=sqlite:///shop.db", "NAME=URL"),
         ("main=shop.db", "supported now"),
-        ("main=mysql://joe:hunter2@host/db", "'mysql' is not supported; supported now"),
+        ("main=oracle://joe:hunter2@host/db", "'oracle' is not supported; supported now"),
         ("main=sqlite://", "names no file"),
         ("main=sqlite:///", "names no file"),
         ("main=sqlite:///:memory:", "names no file"),

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from tests.tools.files_door import Door, open_door, ripgrep
 
 from surefoot_tools.errors import Code, ToolError
-from surefoot_tools.files import roots
+from surefoot_tools.files import roots, special
 from surefoot_tools.files.beneath import has_openat2
+from surefoot_tools.files.file_info import FileInfoResult
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +37,9 @@ REPEATS = {"read_file": 2000, "write_file": 200}
 
 
 def cases() -> list[Any]:
-    lines = Path(__file__).with_name("attacks.jsonl").read_text(encoding="utf-8").splitlines()
+    lines: list[str] = []
+    for name in ("attacks.jsonl", "attacks-moves.jsonl"):
+        lines += Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
     return [pytest.param(case, id=case["id"]) for case in map(json.loads, lines)]
 
 
@@ -149,6 +152,8 @@ def judge(case: dict[str, Any], kind: str, found: Any) -> None:
     if refused:
         assert is_visible(found.message)
         assert len(found.message.encode()) < 8192
+    if isinstance(found, FileInfoResult):
+        assert found.type != "file"
     assert CANARY not in (found.as_text() if kind == "result" else str(found))
 
 
@@ -195,6 +200,35 @@ async def in_parallel(door: Door, number: int) -> list[str]:
     return [*contents, "A"]
 
 
+async def test_no_move_and_no_deletion_is_led_outside_by_a_swapped_directory(
+    tmp_path: Path,
+) -> None:
+    """Guard: `Roots.entry`, whose parent is held open; `Entry.take`; `make_parents`."""
+    swap = "python3 $SWAP $WS/d $WS/l 20 &"
+    setup = f"mkdir -p $WS/d $WS/e; ln -sfn $OUT $WS/l; cp $OUT/secret $OUT/f; {swap}"
+    done: set[str] = set()
+    with arranged({"setup": setup, "area": "race"}, tmp_path) as (ws, out):
+        door = open_door(ws, locks=tmp_path / "locks")
+        steps: list[tuple[str, dict[str, Any]]] = [
+            ("write_file", {"path": "d/g", "content": "mine"}),
+            ("move_path", {"source": "d/g", "destination": "d/n/h"}),
+            ("move_path", {"source": "d/f", "destination": "e/stolen", "overwrite": True}),
+            ("move_path", {"source": "d/n/h", "destination": "d/f", "overwrite": True}),
+            ("delete_path", {"path": "d/f"}),
+            ("delete_path", {"path": "d/secret"}),
+        ]
+        for _ in range(40):
+            for tool, arguments in steps:
+                kind, _ = await outcome(door, {"tool": tool, "arguments": arguments}, ws, out)
+                done |= {tool} if kind == "result" else set()
+    # Looked at once nothing is swapped any more.
+    outside = {each.name: each.read_text() for each in out.iterdir()}
+    assert outside == {"secret": f"{CANARY}\n", "f": f"{CANARY}\n"}
+    inside = [each for each in ws.rglob("*") if each.is_file() and not each.is_symlink()]
+    kept = [each for each in inside if out not in each.resolve().parents]
+    assert all(CANARY not in each.read_text() for each in kept)
+
+
 async def test_without_the_confinement_of_the_open_a_link_leads_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +249,7 @@ async def test_without_the_confinement_of_the_open_a_link_leads_out(
 async def test_without_the_check_for_special_files_a_pipe_is_read_as_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard is `roots.refuse_special`; opening with O_NONBLOCK keeps even this from hanging."""
+    """The guard is `refuse_special`; opening with O_NONBLOCK keeps even this from hanging."""
     with arranged({"setup": "mkfifo $WS/fifo", "area": "special"}, tmp_path) as (ws, _):
         door = open_door(ws, locks=tmp_path / "locks")
         with pytest.raises(ToolError, match="is a pipe"):
@@ -224,7 +258,7 @@ async def test_without_the_check_for_special_files_a_pipe_is_read_as_a_file(
         def unguarded(_found: os.stat_result, _path: str) -> None:
             pass
 
-        monkeypatch.setattr(roots, "refuse_special", unguarded)
+        monkeypatch.setattr(special, "refuse_special", unguarded)
         with pytest.raises(ToolError) as caught:
             await door.call("read_file", path="fifo")
         assert "ESPIPE" in caught.value.message
@@ -237,7 +271,7 @@ async def test_without_the_limit_on_hard_links_a_file_from_outside_is_read(
     case = {"setup": "ln -f $OUT/secret $WS/hard", "area": "special"}
     with arranged(case, tmp_path) as (ws, _):
         door = open_door(ws, locks=tmp_path / "locks")
-        monkeypatch.setattr(roots, "refuse_unreadable", roots.refuse_special)
+        monkeypatch.setattr(roots, "refuse_unreadable", special.refuse_special)
         assert CANARY in (await door.call("read_file", path="hard")).text
 
 

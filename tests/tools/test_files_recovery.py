@@ -59,7 +59,7 @@ async def test_a_file_that_changed_since_it_was_prepared_stays(door: Door, ws: P
 async def test_a_file_that_changes_just_before_the_rename_stays(
     door: Door, ws: Path, exists: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guards are `Staged._check_name`, and `_rename_new` for a name that was free."""
+    """The guards are `Staged._check_name`, and `rename_new` for a name that was free."""
     if exists:
         (ws / "d").mkdir()
         (ws / "d/f").write_text("old")
@@ -79,7 +79,7 @@ async def test_a_file_that_changes_just_before_the_rename_stays(
 async def test_a_name_that_is_taken_in_the_last_moment_is_not_overwritten(
     door: Door, ws: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The guard is `atomic._rename_new`."""
+    """The guard is `renaming.rename_new`."""
 
     def taken(_: Staged) -> None:
         (ws / "f").write_text("theirs")

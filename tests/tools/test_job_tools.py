@@ -81,7 +81,7 @@ async def test_reading_waits_for_output_and_then_for_the_end(door: Door) -> None
 
 
 async def test_a_job_that_waits_for_input_says_so(door: Door) -> None:
-    """Guard: `waits`."""
+    """Guard: `waits`, `read_job._waited`."""
     reading = await door.call("start_job", command=["cat"])
     busy = await door.call("start_job", command="cat < gate")
     page = await door.call("read_job", job_id=reading.job_id)
@@ -91,6 +91,9 @@ async def test_a_job_that_waits_for_input_says_so(door: Door) -> None:
     assert "waits for input" in page.as_text()
     page = await door.call("read_job", job_id=busy.job_id)
     assert page.waiting_for_input == "no"
+    with anyio.fail_after(20):  # nothing comes, and nobody has to wait for that
+        page = await door.call("read_job", job_id=reading.job_id, wait=3600)
+    assert (page.output, page.waiting_for_input) == ("", "yes")
     for job in (reading, busy):
         await door.call("stop_job", job_id=job.job_id)
     page = await door.call("read_job", job_id=reading.job_id)
@@ -178,6 +181,7 @@ async def test_a_job_outlives_its_server_and_the_next_one_holds_it(tmp_path: Pat
     assert found.result.model_dump()["state"] == "exited"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("job_grace", "state"), [(0.5, "stopped"), (None, "running")])
 async def test_a_job_that_no_server_comes_for_ends_after_its_grace(
     tmp_path: Path, job_grace: float | None, state: str
@@ -240,6 +244,16 @@ async def test_an_answer_running_is_refreshed_from_its_job(door: Door) -> None:
     assert await door.tool.refresh(result) == result  # nobody knows
     gone = await door.tool.refresh(result, JobEnd(JobState.EXITED, 2))
     assert (gone.state, gone.exit_code, gone.stdout) == ("exited", 2, result.stdout)
+
+
+async def test_an_answer_of_a_job_that_began_tells_where_it_stands_now(door: Door) -> None:
+    """Guard: `StartJob.refresh`."""
+    tool = door.tools["start_job"]
+    began = await door.call("start_job", command="cat < gate")
+    assert "began, pid" in (await tool.refresh(began)).as_text()
+    await door.call("stop_job", job_id=began.job_id)
+    fresh = await tool.refresh(began)
+    assert (fresh.state, "has ended: stopped" in fresh.as_text()) == ("stopped", True)
 
 
 async def test_a_list_shows_age_size_and_a_command_without_secrets(door: Door) -> None:

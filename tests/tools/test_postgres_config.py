@@ -6,10 +6,11 @@ import pytest
 
 from surefoot_tools.database.databases import Database, Databases, parse_database
 from surefoot_tools.database.execute_sql import ExecuteArguments, ExecuteSql
-from surefoot_tools.database.postgres_connection import require_asyncio
 from surefoot_tools.database.postgres_errors import MEANING, OTHER, meaning_of
 from surefoot_tools.database.postgres_guard import first_words
-from surefoot_tools.database.postgres_url import Address, read_url
+from surefoot_tools.database.postgres_url import read_url
+from surefoot_tools.database.server_url import Address
+from surefoot_tools.database.stop import require_asyncio
 from surefoot_tools.errors import Code, ToolError
 
 
@@ -120,6 +121,6 @@ def test_a_code_wins_over_its_class_and_an_unknown_one_is_final() -> None:
 
 def test_another_event_loop_than_asyncio_is_refused_in_words() -> None:
     with pytest.raises(ToolError) as caught:
-        require_asyncio()
+        require_asyncio("PostgreSQL")
     assert caught.value.code is Code.UNIMPLEMENTED
     assert "asyncio" in caught.value.message

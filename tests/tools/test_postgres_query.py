@@ -65,7 +65,7 @@ async def test_more_rows_than_asked_for_are_cut_and_none_still_has_columns(url: 
     result = await query(url, "select generate_series(1, 1000000000) as n", max_rows=3)
     assert (result.rows, result.truncated) == ([[1], [2], [3]], True)
     result = await query(url, "select 1 as a, 2 as a where false")
-    assert (result.columns, result.rows) == (["a", "a"], [])
+    assert (result.columns, result.rows) == (["a", "a_2"], [])
 
 
 async def test_the_rows_of_a_call_are_bounded_in_bytes(url: str) -> None:

@@ -15,6 +15,7 @@ import apsw
 import mcp_types as types
 import psycopg.errors
 import pytest
+from asyncmy import errors as mysql_driver_errors
 from pydantic import ValidationError
 
 from surefoot_client.connection import Connection, Lost
@@ -23,7 +24,7 @@ from surefoot_client.send import Sender
 from surefoot_server import answers
 from surefoot_server.journal.records import Entry
 from surefoot_server.journal.states import State
-from surefoot_tools.database import postgres_errors, sqlite_errors
+from surefoot_tools.database import mysql_errors, postgres_errors, sqlite_errors
 from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.files import os_errors
 from surefoot_tools.outcome import Error
@@ -157,6 +158,77 @@ POSTGRES: dict[str, tuple[Next, Next]] = {
 }
 """By SQLSTATE or class: before COMMIT was sent, and as the server's answer to COMMIT. Where that is
 no proof that nothing was committed, the next attempt finds the inbox row or runs."""
+
+MYSQL: dict[str, tuple[Next, Next]] = {
+    "1213": (LATER, LATER),  # ER_LOCK_DEADLOCK
+    "1205": (LATER, LATER),  # ER_LOCK_WAIT_TIMEOUT
+    "1020": (LATER, LATER),  # ER_CHECKREAD
+    "1402": (LATER, LATER),  # ER_XA_RBROLLBACK
+    "1613": (LATER, LATER),  # ER_XA_RBTIMEOUT
+    "1614": (LATER, LATER),  # ER_XA_RBDEADLOCK
+    "3101": (LATER, LATER),  # ER_TRANSACTION_ROLLBACK_DURING_COMMIT
+    "3572": (LATER, LATER),  # ER_LOCK_NOWAIT
+    "40": (LATER, LATER),
+    "1040": (LATER, LATER),  # ER_CON_COUNT_ERROR
+    "1047": (LATER, LATER),  # ER_UNKNOWN_COM_ERROR
+    "1053": (LATER, LATER),  # ER_SERVER_SHUTDOWN
+    "1203": (LATER, LATER),  # ER_TOO_MANY_USER_CONNECTIONS
+    "1927": (LATER, LATER),  # ER_CONNECTION_KILLED
+    "2002": (LATER, LATER),  # CR_CONNECTION_ERROR
+    "2003": (LATER, LATER),  # CR_CONN_HOST_ERROR
+    "2006": (LATER, LATER),  # CR_SERVER_GONE_ERROR
+    "2013": (LATER, LATER),  # CR_SERVER_LOST
+    "2055": (LATER, LATER),  # CR_SERVER_LOST_EXTENDED
+    "4031": (LATER, LATER),  # ER_CLIENT_INTERACTION_TIMEOUT
+    "08": (LATER, LATER),
+    "1317": (FINAL, LATER),  # ER_QUERY_INTERRUPTED
+    "1969": (FINAL, LATER),  # ER_STATEMENT_TIMEOUT
+    "3024": (FINAL, LATER),  # ER_QUERY_TIMEOUT
+    "1021": (FINAL, LATER),  # ER_DISK_FULL
+    "1037": (FINAL, LATER),  # ER_OUTOFMEMORY
+    "1038": (FINAL, LATER),  # ER_OUT_OF_SORTMEMORY
+    "1041": (FINAL, LATER),  # ER_OUT_OF_RESOURCES
+    "1114": (FINAL, LATER),  # ER_RECORD_FILE_FULL
+    "1206": (FINAL, LATER),  # ER_LOCK_TABLE_FULL
+    "1226": (FINAL, LATER),  # ER_USER_LIMIT_REACHED
+    "1792": (FINAL, LATER),  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    "1399": (FINAL, LATER),  # ER_XAER_RMFAIL
+    "1044": (FINAL, LATER),  # ER_DBACCESS_DENIED_ERROR
+    "1045": (FINAL, LATER),  # ER_ACCESS_DENIED_ERROR
+    "1095": (FINAL, LATER),  # ER_KILL_DENIED_ERROR
+    "1142": (FINAL, LATER),  # ER_TABLEACCESS_DENIED_ERROR
+    "1143": (FINAL, LATER),  # ER_COLUMNACCESS_DENIED_ERROR
+    "1227": (FINAL, LATER),  # ER_SPECIFIC_ACCESS_DENIED_ERROR
+    "1290": (FINAL, LATER),  # ER_OPTION_PREVENTS_STATEMENT
+    "1370": (FINAL, LATER),  # ER_PROCACCESS_DENIED_ERROR
+    "1419": (FINAL, LATER),  # ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
+    "1836": (FINAL, LATER),  # ER_READ_ONLY_MODE
+    "4166": (FINAL, LATER),  # ER_LOAD_INFILE_CAPABILITY_DISABLED
+    "28": (FINAL, LATER),
+    "1048": (FINAL, LATER),  # ER_BAD_NULL_ERROR
+    "1364": (FINAL, LATER),  # ER_NO_DEFAULT_FOR_FIELD
+    "3819": (FINAL, LATER),  # ER_CHECK_CONSTRAINT_VIOLATED
+    "4025": (FINAL, LATER),  # ER_CONSTRAINT_FAILED
+    "23": (FINAL, LATER),
+    "45": (FINAL, LATER),
+    "1049": (FINAL, LATER),  # ER_BAD_DB_ERROR
+    "1153": (FINAL, LATER),  # ER_NET_PACKET_TOO_LARGE
+    "1210": (FINAL, LATER),  # ER_WRONG_ARGUMENTS
+    "1235": (FINAL, LATER),  # ER_NOT_SUPPORTED_YET
+    "1295": (FINAL, LATER),  # ER_UNSUPPORTED_PS
+    "1366": (FINAL, LATER),  # ER_TRUNCATED_WRONG_VALUE_FOR_FIELD
+    "21": (FINAL, LATER),
+    "22": (FINAL, LATER),
+    "42": (FINAL, LATER),
+    "1030": (FINAL, LATER),  # ER_GET_ERRNO
+    "1180": (FINAL, LATER),  # ER_ERROR_DURING_COMMIT
+    "1034": (FINAL, LATER),  # ER_NOT_KEYFILE
+    "1035": (FINAL, LATER),  # ER_OLD_KEYFILE
+    "1194": (FINAL, LATER),  # ER_CRASHED_ON_USAGE
+    "1195": (FINAL, LATER),  # ER_CRASHED_ON_REPAIR
+}
+"""By number or class: before COMMIT was sent, and as the answer to COMMIT. Where that does not say
+that the transaction was rolled back, the next attempt finds the inbox row or runs."""
 
 LOST: dict[LostReason, tuple[Next, Next]] = {
     LostReason.TIMEOUT: (LATER, IN_DOUBT),
@@ -360,11 +432,32 @@ def postgres_rows() -> Iterable[Row]:
     yield Row("PostgreSQL", "no answer to COMMIT", lost, AT_MOST_ONCE, IN_DOUBT)
 
 
+def mysql_rows() -> Iterable[Row]:
+    for key, (before, at_commit) in MYSQL.items():
+        known = len(key) == 4
+        said = mysql_driver_errors.OperationalError(int(key) if known else 9999, "said")
+        said.sqlstate = "HY000" if known else f"{key}000"
+        error = Error.of(mysql_errors.tool_error(said))
+        for effect in (SAFE, TRANSACTIONAL, AT_MOST_ONCE):
+            yield Row("MySQL", key, error, effect, before)
+        answered = Error.of(mysql_errors.commit_error(said))
+        yield Row("MySQL", f"{key} to COMMIT", answered, TRANSACTIONAL, at_commit)
+        if answered.applied is Applied.UNKNOWN:
+            yield Row("MySQL", f"{key} to COMMIT", answered, AT_MOST_ONCE, IN_DOUBT)
+    gone = mysql_driver_errors.InterfaceError(0, "Not connected")
+    yield Row("MySQL", "no answer", Error.of(mysql_errors.tool_error(gone)), TRANSACTIONAL, LATER)
+    lost = Error.of(mysql_errors.commit_error(gone))
+    yield Row("MySQL", "no answer to COMMIT", lost, TRANSACTIONAL, LATER)
+    in_part = ToolError(Code.DATA_LOSS, "in part", applied=Applied.UNKNOWN)
+    yield Row("MySQL", "a claim without a result", Error.of(in_part), TRANSACTIONAL, IN_DOUBT)
+
+
 ROWS = [
     *spawn_rows(),
     *file_rows(),
     *sqlite_rows(),
     *postgres_rows(),
+    *mysql_rows(),
     *answer_rows(),
     *transport_rows(),
 ]
@@ -380,6 +473,7 @@ def test_each_edge_has_a_row_for_each_error_it_knows_and_no_other() -> None:
     assert set(os_errors.MEANING) == set(FILES)
     assert {kind for kind, _, _ in private(sqlite_errors, "_MEANING")} == set(SQLITE)
     assert set(postgres_errors.MEANING) == set(POSTGRES)
+    assert set(mysql_errors.MEANING) == set(MYSQL)
     assert set(LOST) == set(LostReason)
     offered = {
         function

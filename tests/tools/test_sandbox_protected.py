@@ -45,6 +45,13 @@ async def test_a_new_protected_path_is_told_and_then_protected(door: Door) -> No
     assert (quiet.touched, quiet.exit_code) == ([], 0)
 
 
+async def test_nothing_of_the_state_directory_is_open_in_the_room(door: Door) -> None:
+    """Guard: the /dev/null of `enter._start_in_room`."""
+    seen = await door.run(command="ls -l /proc/[0-9]*/fd 2> /dev/null; echo x >> /proc/1/fd/2")
+    assert str(door.jobs) not in seen.stdout.replace(seen.job_id, "")
+    assert (door.jobs / "keeper.log").read_text() == ""
+
+
 async def test_a_hook_in_a_repository_without_hooks_is_told(door: Door) -> None:
     git = door.root / ".git"
     git.mkdir()

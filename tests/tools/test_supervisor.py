@@ -109,7 +109,10 @@ async def test_cancelling_an_adopted_command_kills_it(door: Door) -> None:
     assert not alive(pid)
 
 
-@pytest.mark.parametrize("kind", DAEMONS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(each, marks=[pytest.mark.slow] * (each != "double_fork")) for each in DAEMONS],
+)
 async def test_nobody_comes_within_the_grace_so_all_is_killed_and_recorded(
     hasty: Door, kind: str
 ) -> None:
@@ -196,6 +199,7 @@ async def test_an_adopted_command_ends_at_the_deadline_of_who_adopts_it(door: Do
     assert not alive(pid)
 
 
+@pytest.mark.slow
 async def test_a_server_killed_at_any_moment_leaves_a_call_begun_or_never(door: Door) -> None:
     """Guard: the rename in `Supervisor._lay_out`."""
     at_once = anyio.CapacityLimiter(3)
@@ -297,6 +301,7 @@ async def test_the_deadline_of_the_caller_ends_a_command_and_says_so(door: Door)
     assert "seen" in caught.value.message
 
 
+@pytest.mark.slow
 async def test_a_deadline_strikes_without_the_server_that_was_told_of_it(door: Door) -> None:
     """Guard: `rest` in `RunCommand._command`."""
     command = "echo > started; sleep 60"
@@ -332,6 +337,7 @@ async def test_nothing_secret_of_a_command_is_written_to_its_folder(door: Door) 
     assert isinstance(await door.tool.recover(evidence), Happened)
 
 
+@pytest.mark.slow
 async def test_old_records_are_swept_but_no_running_command(door: Door) -> None:
     """Guard: `sweep`."""
     done = await door.killed_server("done", command="echo > done")

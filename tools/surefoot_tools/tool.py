@@ -21,9 +21,24 @@ Evidence = dict[str, Any]
 """What recovery will need, as JSON, taken before the effect (hashes, temporary names, keys)."""
 
 PLACE = "place"
-"""The name in the evidence of a verifiable tool for the thing that it changes. Before anything else
-changes that thing, calls on it that a dead server left open are looked at: their traces would be
-gone afterwards."""
+"""The name in the evidence of a verifiable tool for the thing that it changes, or a list of them.
+Before anything else changes that thing, or what lies in it, calls on it that a dead server left
+open are looked at: their traces would be gone afterwards."""
+
+
+def meet(one: Evidence, other: Evidence) -> bool:
+    """Whether two calls change the same thing, or one changes what the other's thing lies in."""
+    return any(
+        f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/")
+        for a in _places(one)
+        for b in _places(other)
+    )
+
+
+def _places(evidence: Evidence) -> list[str]:
+    found: str | list[str] = evidence.get(PLACE, [])
+    return [found] if isinstance(found, str) else found
+
 
 Report = Callable[[float, float | None, str], Awaitable[None]]
 """Reports progress: units done, units in all or None, a line of text."""

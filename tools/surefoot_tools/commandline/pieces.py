@@ -60,7 +60,9 @@ def _pieces(node: Node) -> Iterator[tuple[Piece, bool]]:
         case "string":
             yield from _quoted(node)
         case "concatenation":
-            if text_of(node) != "".join(text_of(child) for child in node.children):
+            whole = text_of(node) == "".join(text_of(child) for child in node.children)
+            # What stands between braces is several words; which, is for the shell to say.
+            if not whole or any(map(_has_brace, node.children)):
                 yield ANY, True
                 return
             for child in node.children:
@@ -72,6 +74,14 @@ def _pieces(node: Node) -> Iterator[tuple[Piece, bool]]:
             yield from _unquoted(raw)
         case _:
             yield ANY, True
+
+
+def _has_brace(node: Node) -> bool:
+    """Whether a part of a word has a brace that no quotes take the meaning from."""
+    if node.type in ("string", "raw_string", "ansi_c_string", "expansion"):
+        return False
+    bare = re.sub(r"\\(?:\n|.)", "", text_of(node))
+    return bare != "{}" and ("{" in bare or "}" in bare)
 
 
 def _unquoted(raw: str) -> Iterator[tuple[Piece, bool]]:

@@ -149,4 +149,7 @@ class Rules:
             return Judgement(self.default, about, "no rule speaks of it")
         rule = max(speaking, key=lambda each: each.action.strictness)
         told = f"the rule '{' '.join(rule.run)}'"
+        if part.words[0].text is None:
+            why = f"{told} may be about it: its text does not tell which program runs"
+            return Judgement(rule.action, about, why, unclear=True)
         return Judgement(rule.action, about, f"{told}: {rule.reason}" if rule.reason else told)

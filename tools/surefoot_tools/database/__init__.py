@@ -1,7 +1,7 @@
 """The database tools: `query_database`, `execute_sql`, `describe_database`.
 
 `databases.py` says which databases there are, `engine.py` what a kind of database can do,
-`sqlite.py` and `postgres.py` do it for SQLite and PostgreSQL; the tools are one file each.
+`sqlite.py`, `postgres.py` and `mysql.py` do it; the tools are one file each.
 """
 
 from typing import Any

@@ -4,13 +4,14 @@ Opens nothing: a database is opened by each call that uses it.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
+from surefoot_tools.database import mysql_url, postgres_url
 from surefoot_tools.database.engine import Engine
-from surefoot_tools.database.postgres_url import FORM, SCHEMES, read_url
+from surefoot_tools.database.server_url import OURS, Address
 from surefoot_tools.database.sqlite import SqliteEngine
 from surefoot_tools.errors import Code, Origin, ToolError
 
@@ -20,7 +21,12 @@ DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SQLITE = "sqlite:///relative/path.db or sqlite:////absolute/path.db, with ?mode=rw to allow writes"
-_FORMS = f"{_SQLITE}; {FORM}"
+_FORMS = f"{_SQLITE}; {postgres_url.FORM}; {mysql_url.FORM}"
+_SERVERS = {
+    **dict.fromkeys(postgres_url.SCHEMES, postgres_url.read_url),
+    **dict.fromkeys(mysql_url.SCHEMES, mysql_url.read_url),
+}
+"""What reads a URL, by its scheme."""
 
 PURGE_TIMEOUT = 30.0
 """Seconds for one database."""
@@ -33,19 +39,25 @@ class Database:
     name: str
     url: str = field(repr=False)
     """In SQLAlchemy's form, without `mode`: `sqlite:///relative.db`, `sqlite:////absolute.db`,
-    `postgresql://user:password@host:port/database`."""
+    `postgresql://user:password@host:port/database`, `mysql://...`."""
     writable: bool = False
+    password: str | None = field(default=None, repr=False)
+    """From the environment or a file; None: from the URL, if there is one."""
 
     def files(self) -> list[Path]:
         """The files that hold it, canonical: what no other tool may write; none of a server's."""
-        if _is_postgres(self.url):
+        if _scheme(self.url) in _SERVERS:
             return []
         path = _sqlite_path(self.name, self.url).resolve()
         return [path.with_name(path.name + end) for end in ("", "-wal", "-shm", "-journal")]
 
 
-def parse_database(text: str) -> Database:
-    """Read `NAME=URL`, `NAME=URL?mode=ro` or `NAME=URL?mode=rw`.
+def parse_database(text: str, environment: Mapping[str, str] | None = None) -> Database:
+    """Read `NAME=URL`, with `?mode=ro` or `?mode=rw`, and where a server's password is.
+
+    Args:
+        text: Of `--database`.
+        environment: Where `password_env=VARIABLE` looks.
 
     Raises:
         ValueError: with what is wrong and what would be right; shows no part of the URL but its
@@ -55,8 +67,8 @@ def parse_database(text: str) -> Database:
     if not equals or _NAME.fullmatch(name) is None:
         what = f"the name {name!r}" if equals else "an argument without '='"
         raise ValueError(f"{what} is not NAME=URL with a name of letters, digits and _.-")
-    if _is_postgres(url):
-        return _parse_postgres(name, url)
+    if _scheme(url) in _SERVERS:
+        return _parse_server(name, url, environment or {})
     url, _, query = url.partition("?")
     _sqlite_path(name, url)
     try:
@@ -77,20 +89,57 @@ def _writable(name: str, modes: list[str]) -> bool:
     return modes == ["rw"]
 
 
-def _is_postgres(url: str) -> bool:
-    scheme = _SCHEME.match(url)
-    return scheme is not None and scheme[1].lower() in SCHEMES
+def _scheme(url: str) -> str:
+    found = _SCHEME.match(url)
+    return "" if found is None else found[1].lower()
 
 
-def _parse_postgres(name: str, url: str) -> Database:
-    """Take `mode` out; the rest of what follows '?' is libpq's and stays."""
+def _parse_server(name: str, url: str, environment: Mapping[str, str]) -> Database:
+    """Take out what is ours; the rest of what follows '?' is the driver's and stays."""
     front, _, query = url.partition("?")
-    parts = query.split("&") if query else []
-    modes = [part.partition("=")[2] for part in parts if part.partition("=")[0] == "mode"]
-    rest = "&".join(part for part in parts if part.partition("=")[0] != "mode")
-    url = f"{front}?{rest}" if rest else front
-    read_url(name, url)
-    return Database(name, url, writable=_writable(name, modes))
+    ours: dict[str, list[str]] = {key: [] for key in OURS}
+    rest: list[str] = []
+    for part in query.split("&") if query else []:
+        key, _, value = part.partition("=")
+        if key in ours:
+            ours[key].append(unquote(value))
+        else:
+            rest.append(part)
+    url = f"{front}?{'&'.join(rest)}" if rest else front
+    address = _SERVERS[_scheme(url)](name, url)
+    places = ours["password_env"] + ours["password_file"]
+    if len(places) + (address.password is not None) > 1:
+        raise ValueError(
+            f"database {name}: its password is given twice; give one of password_env,"
+            " password_file, or a password in the URL"
+        )
+    password = None
+    if ours["password_env"]:
+        password = _from_environment(name, places[0], environment)
+    elif places:
+        password = _from_file(name, Path(places[0]))
+    return Database(name, url, writable=_writable(name, ours["mode"]), password=password)
+
+
+def _from_environment(name: str, variable: str, environment: Mapping[str, str]) -> str:
+    try:
+        return environment[variable]
+    except KeyError:
+        raise ValueError(
+            f"database {name}: the environment has no variable {variable!r}, where password_env"
+            " says that its password is"
+        ) from None
+
+
+def _from_file(name: str, path: Path) -> str:
+    """The first line; a file that others may read is not refused, as a container mounts such."""
+    try:
+        return path.read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ValueError(
+            f"database {name}: its password_file {str(path)!r} cannot be read: {reason}"
+        ) from None
 
 
 def _sqlite_path(name: str, url: str) -> Path:
@@ -111,18 +160,31 @@ def engine_of(database: Database) -> Engine:
     Raises:
         ValueError: the URL is of no kind that is supported, or the driver is missing.
     """
-    if not _is_postgres(database.url):
+    scheme = _scheme(database.url)
+    if scheme not in _SERVERS:
         path = _sqlite_path(database.name, database.url)
         return SqliteEngine(database.name, path.absolute(), writable=database.writable)
-    address = read_url(database.name, database.url)
+    address = _SERVERS[scheme](database.name, database.url)
+    if database.password is not None:
+        address = replace(address, password=database.password)
+    kind, extra = ("MySQL", "mysql") if scheme in mysql_url.SCHEMES else ("PostgreSQL", "postgres")
     try:
-        # Imported here: its driver is an extra.
-        from surefoot_tools.database.postgres import PostgresEngine
+        return _server_engine(extra, database, address)
     except ImportError as error:
         raise ValueError(
-            f"database {database.name}: PostgreSQL needs its driver: pip install"
-            f" 'surefoot[postgres]' ({error})"
+            f"database {database.name}: {kind} needs its driver: pip install"
+            f" 'surefoot[{extra}]' ({error})"
         ) from error
+
+
+def _server_engine(extra: str, database: Database, address: Address) -> Engine:
+    # Imported here: the drivers are extras.
+    if extra == "mysql":
+        from surefoot_tools.database.mysql import MysqlEngine
+
+        return MysqlEngine(database.name, address, writable=database.writable)
+    from surefoot_tools.database.postgres import PostgresEngine
+
     return PostgresEngine(database.name, address, writable=database.writable)
 
 

@@ -1,6 +1,7 @@
 """What a kind of database must be able to do for the tools, and the shapes that pass between.
 
-Before it: the tools. After it: `sqlite.py`, `postgres.py`. Another kind is one more `Engine`.
+Before it: the tools. After it: `sqlite.py`, `postgres.py`, `mysql.py`. Another kind is one more
+`Engine`.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,17 @@ class Rows:
     """More rows were there than asked for, or than fit."""
     rows_affected: int = 0
     """Rows that the statement itself inserted, updated or deleted; not those of triggers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """What the statements of one call did."""
+
+    results: list[Rows]
+    """One a statement."""
+    atomic: bool = True
+    """False: a statement committed by itself, or changed a table without transactions. Then the
+    call acted at most once, and a failure may have left a part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +101,7 @@ class Engine(Protocol):
     """One database of some kind. Every method is bounded by `timeout` and by `context.deadline`."""
 
     dialect: str
-    """The name of its SQL, for the model: `sqlite`, `postgresql`."""
+    """The name of its SQL, for the model: `sqlite`, `postgresql`, `mysql`."""
 
     @property
     def place(self) -> str:
@@ -108,14 +120,18 @@ class Engine(Protocol):
 
     async def execute(
         self, statements: Sequence[Statement], *, dry_run: bool, timeout: float, context: Context
-    ) -> list[Rows]:
+    ) -> Executed:
         """Run the statements in one transaction with their record under `context.effect_key`.
 
         A key that is there already runs nothing and gives what was recorded. Cancelled before
         COMMIT: rolled back, and `context.interrupted` says so; from COMMIT on: let finish.
 
+        Statements that commit by themselves act at most once: the claim of the key is committed
+        before them, and a claim without a result is never run again.
+
         Raises:
-            ToolError: `applied` is `no` but for a COMMIT of which nobody knows what became.
+            ToolError: `applied` is `no` but for a COMMIT of which nobody knows what became, and for
+                statements that committed by themselves.
         """
         ...
 
@@ -127,13 +143,13 @@ class Engine(Protocol):
         """
         ...
 
-    async def recall(self, key: str, *, timeout: float) -> list[Rows] | None:
+    async def recall(self, key: str, *, timeout: float) -> Executed | None:
         """What was committed under a key, or None: then no transaction under it is in flight.
 
         Waits for one that is.
 
         Raises:
-            ToolError: it cannot be found out now.
+            ToolError: it cannot be found out now; DATA_LOSS: it may have been carried out in part.
         """
         ...
 

@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools import tool
 from surefoot_tools.database.databases import DEFAULT, Databases
-from surefoot_tools.database.engine import Rows, Statement
+from surefoot_tools.database.engine import Executed, Statement
 from surefoot_tools.database.text_table import cut, render
-from surefoot_tools.database.values import Json, Parameters
+from surefoot_tools.database.values import Json, Parameters, unique_names
 from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.tool import (
     Context,
@@ -19,6 +19,7 @@ from surefoot_tools.tool import (
     NotBegun,
     Recovery,
     Tool,
+    Unknown,
 )
 
 TIMEOUT = 30.0
@@ -38,7 +39,8 @@ class StatementArgument(BaseModel):
     sql: str
     """One statement: INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, SELECT. Not BEGIN or COMMIT."""
     parameters: Parameters = None
-    """A list for `?` (PostgreSQL: `$1`), an object for `:name`. Bytes: {"base64": "..."}."""
+    """A list for `?` (PostgreSQL: `$1`), in SQLite also an object for `:name`. Bytes:
+    {"base64": "..."}."""
 
 
 class ExecuteArguments(tool.Arguments):
@@ -78,10 +80,15 @@ class ExecuteResult(tool.Result):
     """One a statement."""
     committed: bool
     """False after a dry run: nothing was changed."""
+    atomic: bool = True
+    """False: a statement committed by itself, or changed a table without transactions; then a
+    failure could have left a part, and the call is never run again by itself."""
 
     def as_text(self) -> str:
         """A line a statement, with its rows where it gave any."""
         lines = ["committed" if self.committed else "dry run: rolled back, nothing was changed"]
+        if not self.atomic:
+            lines.append("not one transaction: a statement here commits by itself")
         for number, result in enumerate(self.results, start=1):
             lines.append(f"statement {number}: rows affected: {result.rows_affected}")
             if result.columns:
@@ -133,13 +140,13 @@ class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
         self, arguments: ExecuteArguments, evidence: Evidence, context: Context
     ) -> ExecuteResult:
         """Run the statements, or find that they have run."""
-        rows = await self._databases.get(arguments.database).execute(
+        executed = await self._databases.get(arguments.database).execute(
             [Statement(entry.sql, entry.parameters) for entry in arguments.statements],
             dry_run=arguments.dry_run,
             timeout=TIMEOUT,
             context=context,
         )
-        return _result(rows, committed=not arguments.dry_run)
+        return _result(executed, committed=not arguments.dry_run)
 
     async def recover(self, evidence: Evidence) -> Recovery:
         """Look for the inbox row, once no COMMIT under the key is in flight."""
@@ -147,14 +154,16 @@ class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
             return NotBegun()
         name = str(evidence["database"])
         try:
-            rows = await self._databases.get(name).recall(str(evidence["key"]), timeout=TIMEOUT)
+            found = await self._databases.get(name).recall(str(evidence["key"]), timeout=TIMEOUT)
         except ToolError as error:
+            if error.code is Code.DATA_LOSS:
+                return Unknown(error.message)
             raise ToolError(
                 Code.UNAVAILABLE,
                 f"the inbox of the database {name!r} cannot be asked: {error.message}",
                 applied=Applied.UNKNOWN,
             ) from error
-        return NotBegun() if rows is None else Happened(_result(rows, committed=True))
+        return NotBegun() if found is None else Happened(_result(found, committed=True))
 
     def reaches(self, evidence: Evidence) -> bool:
         """Whether the name still stands for the place that the call went to."""
@@ -166,14 +175,14 @@ class ExecuteSql(Tool[ExecuteArguments, ExecuteResult]):
         await self._databases.purge_inboxes(before)
 
 
-def _result(rows: list[Rows], *, committed: bool) -> ExecuteResult:
+def _result(executed: Executed, *, committed: bool) -> ExecuteResult:
     results = [
         StatementResult(
             rows_affected=entry.rows_affected,
-            columns=entry.columns,
+            columns=unique_names(entry.columns),
             rows=entry.rows,
             truncated=entry.truncated,
         )
-        for entry in rows
+        for entry in executed.results
     ]
-    return ExecuteResult(results=results, committed=committed)
+    return ExecuteResult(results=results, committed=committed, atomic=executed.atomic)

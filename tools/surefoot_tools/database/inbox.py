@@ -8,8 +8,9 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any, cast
 
-from surefoot_tools.database.engine import Rows, Statement
+from surefoot_tools.database.engine import Executed, Rows, Statement
 from surefoot_tools.database.values import Blob
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 
@@ -30,25 +31,31 @@ def fingerprint(statements: Sequence[Statement]) -> str:
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
-def encode(results: Sequence[Rows]) -> str:
+def encode(executed: Executed) -> str:
     """The results as the row keeps them."""
-    return json.dumps([asdict(rows) for rows in results])
+    results = [asdict(rows) for rows in executed.results]
+    return json.dumps(results if executed.atomic else {"in_part": results})
 
 
-def decode(result: object) -> list[Rows]:
+def decode(result: object) -> Executed:
     """The results that a row keeps.
 
     Raises:
-        ToolError: the row has none: a statement of the transaction ended it before its end.
+        ToolError: the row has none: a statement committed by itself, and nobody knows how far the
+            others came.
     """
     if result is None:
         raise ToolError(
             Code.DATA_LOSS,
-            "the statements were committed in part: one of them ended the transaction",
-            applied=Applied.YES,
+            "the statements began and were committed in part: not all of them are one transaction,"
+            " and how far they came is not known",
+            applied=Applied.UNKNOWN,
             hint="look at what is there; the key will not run again",
         )
-    return [Rows(**rows) for rows in json.loads(str(result))]
+    kept: Any = json.loads(str(result))
+    in_part = isinstance(kept, dict)
+    listed = cast("list[dict[str, Any]]", kept["in_part"] if in_part else kept)
+    return Executed([Rows(**rows) for rows in listed], atomic=not in_part)
 
 
 def same_call(found: object, wanted: str) -> None:

@@ -96,8 +96,21 @@ class Interruption:
         return stopped_error(timed_out=time.monotonic() >= self._ends)
 
 
-def stopped_error(*, timed_out: bool) -> ToolError:
-    """Why work stopped of which nothing is left: out of time, or cancelled."""
+def stopped_error(*, timed_out: bool, certain: bool = True) -> ToolError:
+    """Why work stopped: out of time, or cancelled.
+
+    Args:
+        timed_out: Whether the time was over.
+        certain: Whether nothing is left of the work.
+    """
+    if not certain:
+        return ToolError(
+            Code.DEADLINE_EXCEEDED if timed_out else Code.CANCELLED,
+            "stopped in the middle of a statement that commits by itself; whether it was carried"
+            " out is not known",
+            applied=Applied.UNKNOWN,
+            hint="look at what is there, or repeat the call under the same key",
+        )
     if not timed_out:
         return ToolError(
             Code.CANCELLED, "cancelled before the end; nothing was changed", applied=Applied.NO

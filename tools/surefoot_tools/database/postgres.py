@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from surefoot_tools.database import inbox
 from surefoot_tools.database.budget import Budget
-from surefoot_tools.database.engine import Rows, Statement, Table, at_statement, read_only
+from surefoot_tools.database.engine import Executed, Rows, Statement, Table, at_statement, read_only
 from surefoot_tools.database.postgres_connection import (
     Connection,
     begin,
@@ -26,8 +26,8 @@ from surefoot_tools.database.postgres_connection import (
 from surefoot_tools.database.postgres_errors import commit_error
 from surefoot_tools.database.postgres_inbox import Stored, claim, look, purge, store
 from surefoot_tools.database.postgres_schema import read_tables
-from surefoot_tools.database.postgres_stop import Stop, run_stoppably
-from surefoot_tools.database.postgres_url import Address
+from surefoot_tools.database.server_url import Address
+from surefoot_tools.database.stop import Stop, run_stoppably
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 from surefoot_tools.tool import Context
 
@@ -65,7 +65,9 @@ class PostgresEngine:
         """As of `Engine`."""
 
         async def job(stop: Stop) -> Rows:
-            async with connect(self._name, self._address, stop) as connection:
+            async with connect(
+                self._name, self._address, stop, writing=self._writable
+            ) as connection:
                 await begin(connection, stop, writing=False)
                 return await run_statement(
                     connection,
@@ -80,13 +82,15 @@ class PostgresEngine:
 
     async def execute(
         self, statements: Sequence[Statement], *, dry_run: bool, timeout: float, context: Context
-    ) -> list[Rows]:
+    ) -> Executed:
         """As of `Engine`."""
         if not self._writable:
             raise read_only(self._name)
 
-        async def job(stop: Stop) -> list[Rows]:
-            async with connect(self._name, self._address, stop) as connection:
+        async def job(stop: Stop) -> Executed:
+            async with connect(
+                self._name, self._address, stop, writing=self._writable
+            ) as connection:
                 if dry_run:
                     return await _try_out(connection, statements, stop)
                 return await _execute(connection, statements, context.effect_key, stop)
@@ -97,20 +101,24 @@ class PostgresEngine:
         """As of `Engine`."""
 
         async def job(stop: Stop) -> list[Table]:
-            async with connect(self._name, self._address, stop) as connection:
+            async with connect(
+                self._name, self._address, stop, writing=self._writable
+            ) as connection:
                 await begin(connection, stop, writing=False)
                 with translated(stop):
                     return await read_tables(connection, table)
 
         return await run_stoppably(job, timeout=timeout, context=context)
 
-    async def recall(self, key: str, *, timeout: float) -> list[Rows] | None:
+    async def recall(self, key: str, *, timeout: float) -> Executed | None:
         """As of `Engine`."""
         if not self._writable:
             raise read_only(self._name)
 
-        async def job(stop: Stop) -> list[Rows] | None:
-            async with connect(self._name, self._address, stop) as connection:
+        async def job(stop: Stop) -> Executed | None:
+            async with connect(
+                self._name, self._address, stop, writing=self._writable
+            ) as connection:
                 found = await look(connection, key, stop)
                 return None if found is None else inbox.decode(found.result)
 
@@ -123,7 +131,9 @@ class PostgresEngine:
             return 0
 
         async def job(stop: Stop) -> int:
-            async with connect(self._name, self._address, stop) as connection:
+            async with connect(
+                self._name, self._address, stop, writing=self._writable
+            ) as connection:
                 return await purge(connection, older_than, stop)
 
         context = Context(call_id="", effect_key="", deadline=math.inf)
@@ -132,7 +142,7 @@ class PostgresEngine:
 
 async def _execute(
     connection: Connection, statements: Sequence[Statement], key: str, stop: Stop
-) -> list[Rows]:
+) -> Executed:
     # What is not committed when the connection is closed is rolled back by the server: every way
     # out but _commit leaves nothing.
     fingerprint = inbox.fingerprint(statements)
@@ -140,21 +150,19 @@ async def _execute(
     if isinstance(found, Stored):
         inbox.same_call(found.fingerprint, fingerprint)
         return inbox.decode(found.result)
-    results = await _run_all(connection, statements, stop)
-    await store(connection, found, key, results, stop)
+    executed = Executed(await _run_all(connection, statements, stop))
+    await store(connection, found, key, executed, stop)
     await _commit(connection, stop)
-    return results
+    return executed
 
 
-async def _try_out(
-    connection: Connection, statements: Sequence[Statement], stop: Stop
-) -> list[Rows]:
+async def _try_out(connection: Connection, statements: Sequence[Statement], stop: Stop) -> Executed:
     await begin(connection, stop, writing=True)
     results = await _run_all(connection, statements, stop)
     with translated(stop):
         await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what COMMIT would look at
         await connection.execute("ROLLBACK")
-    return results
+    return Executed(results)
 
 
 async def _run_all(

@@ -4,11 +4,11 @@ Every call opens its own: nothing of one caller (temporary tables, settings, an 
 reaches another. Before it: `postgres.py`. After it: the guard, the values, the table of errors.
 """
 
-import asyncio  # noqa: TID251 -- the driver's async mode runs on asyncio alone
 import math
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -23,9 +23,10 @@ from surefoot_tools.database.budget import Budget
 from surefoot_tools.database.engine import Rows, Statement
 from surefoot_tools.database.postgres_errors import connect_error, tool_error
 from surefoot_tools.database.postgres_guard import check
-from surefoot_tools.database.postgres_stop import Stop
-from surefoot_tools.database.postgres_url import Address
+from surefoot_tools.database.postgres_privileges import refuse_powers
 from surefoot_tools.database.postgres_values import ADAPTERS, bindings
+from surefoot_tools.database.server_url import Address
+from surefoot_tools.database.stop import CANCEL_GRACE, Stop, require_asyncio
 from surefoot_tools.database.values import Native, column_name, to_json
 from surefoot_tools.errors import Code, Origin, ToolError
 
@@ -40,13 +41,15 @@ be told so (Linux); and seconds that the server allows between two statements of
 
 
 @asynccontextmanager
-async def connect(name: str, address: Address, stop: Stop) -> AsyncGenerator[Connection]:
+async def connect(
+    name: str, address: Address, stop: Stop, *, writing: bool
+) -> AsyncGenerator[Connection]:
     """A connection for one call; closed at the end, which rolls back what is not committed.
 
     Raises:
-        ToolError: there is no connection to be had.
+        ToolError: there is no connection to be had, or the role could do too much.
     """
-    require_asyncio()
+    require_asyncio("PostgreSQL")
     stop.check()
     more: dict[str, Any] = dict(address.more)
     try:
@@ -69,29 +72,14 @@ async def connect(name: str, address: Address, stop: Stop) -> AsyncGenerator[Con
     except psycopg.Error as error:
         raise connect_error(error, name, address) from None  # the cause would show the password
     try:
-        stop.connection = connection
+        stop.cancel = partial(_cancel, connection, CANCEL_GRACE)
+        with translated(stop):
+            await refuse_powers(connection, name, writing=writing)
         yield connection
     finally:
-        stop.connection = None
+        stop.cancel = None
         with anyio.CancelScope(shield=True):
             await connection.close()
-
-
-def require_asyncio() -> None:
-    """The driver's event loop runs.
-
-    Raises:
-        ToolError: it does not; anyio runs on another one.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError as error:
-        raise ToolError(
-            Code.UNIMPLEMENTED,
-            "the driver of PostgreSQL runs on the event loop of asyncio alone",
-            origin=Origin.SERVER,
-            hint="run the server with anyio's backend 'asyncio', its default",
-        ) from error
 
 
 @contextmanager
@@ -189,7 +177,7 @@ async def _stream(
             if writing:
                 continue
             found = replace(found, columns=_columns(result))
-            await _cancel(connection)
+            await _cancel(connection, CONNECT_TIMEOUT)
             break
         if result.status not in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
             raise error_from_result(result, encoding="utf-8")
@@ -209,7 +197,7 @@ def _affected(result: PGresult) -> int:
     return (result.command_tuples or 0) if changed else 0
 
 
-async def _cancel(connection: Connection) -> None:
-    """A courtesy: the connection is closed next, and the server would notice at its next write."""
+async def _cancel(connection: Connection, timeout: float) -> None:
+    """Ask for it; after rows that were enough it is a courtesy: the connection is closed next."""
     with suppress(psycopg.Error):
-        await connection.cancel_safe(timeout=CONNECT_TIMEOUT)
+        await connection.cancel_safe(timeout=timeout)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import psycopg
 
-from surefoot_tools.database.postgres_url import Address
+from surefoot_tools.database.server_url import Address
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 
 RETRY_AFTER = 0.1

@@ -17,10 +17,10 @@ from psycopg.errors import (
 )
 
 from surefoot_tools.database import inbox
-from surefoot_tools.database.engine import INBOX, Rows
+from surefoot_tools.database.engine import INBOX, Executed
 from surefoot_tools.database.postgres_connection import Connection, begin, translated
 from surefoot_tools.database.postgres_errors import inbox_error
-from surefoot_tools.database.postgres_stop import Stop
+from surefoot_tools.database.stop import Stop
 from surefoot_tools.errors import Applied, Code, Origin, ToolError
 
 _TABLE = sql.Identifier(INBOX)
@@ -114,7 +114,7 @@ async def _create(connection: Connection, stop: Stop) -> None:
 
 
 async def store(
-    connection: Connection, table: sql.Identifier, key: str, results: list[Rows], stop: Stop
+    connection: Connection, table: sql.Identifier, key: str, executed: Executed, stop: Stop
 ) -> None:
     """Put the results beside the claim.
 
@@ -122,7 +122,7 @@ async def store(
         ToolError: the claim is not there any more; the transaction must not commit.
     """
     with translated(stop):
-        cursor = await connection.execute(_STORE.format(table), [inbox.encode(results), key])
+        cursor = await connection.execute(_STORE.format(table), [inbox.encode(executed), key])
     if cursor.rowcount != 1:
         raise ToolError(
             Code.FAILED_PRECONDITION,

@@ -1,44 +1,17 @@
-"""A PostgreSQL URL, read: where the database is, and as whom to connect.
+"""The URLs of PostgreSQL."""
 
-Needs no driver. The password stays out of every message and every `repr`.
-"""
+from surefoot_tools.database.server_url import Address, Kind, read_address
 
-from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+__all__ = ["FORM", "PASSED_ON", "SCHEMES", "Address", "read_url"]
 
 SCHEMES = ("postgresql", "postgres")
 
 FORM = "postgresql://USER@HOST:PORT/DATABASE, with ?mode=rw to allow writes"
 
 PASSED_ON = ("host", "sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding")
-"""Parameters of libpq that may stand after '?', beside our own `mode`."""
+"""Parameters of libpq that may stand after '?'."""
 
-PORT = 5432
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a database is, and as whom to connect; what is None is libpq's to find."""
-
-    host: str
-    """A name, an IP address, or the folder of a Unix socket."""
-    port: int
-    database: str
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    """None: libpq looks into PGPASSWORD and ~/.pgpass."""
-    more: tuple[tuple[str, str], ...] = ()
-    """Of `PASSED_ON`."""
-
-    @property
-    def place(self) -> str:
-        """What names the database itself, whoever connects: `postgresql://host:port/database`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"postgresql://{host}:{self.port}/{self.database}"
-
-    def scrub(self, text: str) -> str:
-        """The text without the password, should a driver have put it there."""
-        return text.replace(self.password, "***") if self.password else text
+_KIND = Kind("postgresql", 5432, FORM, PASSED_ON)
 
 
 def read_url(name: str, url: str) -> Address:
@@ -46,41 +19,9 @@ def read_url(name: str, url: str) -> Address:
 
     Args:
         name: The database's name, for messages.
-        url: Without `mode`.
+        url: Without what is ours after the '?'.
 
     Raises:
         ValueError: what is wrong; no part of the URL is shown, it may hold a password.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        # The reason would show a part of the URL.
-        raise ValueError(
-            f"database {name}: the URL cannot be read; it has one host and one port, and"
-            " characters such as '/', '?', '#', '@' in a password are written %2F, %3F, %23, %40"
-        ) from None
-    known = {key: value for key, value in pairs if key in PASSED_ON}
-    if len(known) != len(pairs) or parts.fragment:
-        raise ValueError(
-            f"database {name}: what follows '?' is not known; there is: mode, "
-            + ", ".join(PASSED_ON)
-            + "; a '?' or '#' in a password is written %3F or %23"
-        )
-    host = known.pop("host", None) or unquote(parts.hostname or "")
-    database = unquote(parts.path.removeprefix("/"))
-    if not host or not database or "/" in database or "," in host:
-        raise ValueError(
-            f"database {name}: the URL names no host or no database; supported: {FORM}"
-        )
-    if "\0" in unquote(url):
-        raise ValueError(f"database {name}: the URL has a NUL character")
-    return Address(
-        host,
-        PORT if port is None else port,
-        database,
-        None if parts.username is None else unquote(parts.username),
-        None if parts.password is None else unquote(parts.password),
-        tuple(sorted(known.items())),
-    )
+    return read_address(name, url, _KIND)

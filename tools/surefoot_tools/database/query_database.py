@@ -8,7 +8,7 @@ from surefoot_tools import tool
 from surefoot_tools.database.databases import DEFAULT, Databases
 from surefoot_tools.database.engine import Statement
 from surefoot_tools.database.text_table import render
-from surefoot_tools.database.values import Json, Parameters
+from surefoot_tools.database.values import Json, Parameters, unique_names
 from surefoot_tools.tool import Context, Effect, Evidence, Group, Tool
 
 TIMEOUT = 30.0
@@ -26,7 +26,8 @@ class QueryArguments(tool.Arguments):
     sql: str
     """One SELECT (or EXPLAIN, or a PRAGMA that shows the schema). Values go to `parameters`."""
     parameters: Parameters = None
-    """A list for `?` (PostgreSQL: `$1`), an object for `:name`. Bytes: {"base64": "..."}."""
+    """A list for `?` (PostgreSQL: `$1`), in SQLite also an object for `:name`. Bytes:
+    {"base64": "..."}."""
     database: str = DEFAULT
     """The name of the database; may be left out if there is only one."""
     max_rows: Annotated[int, Field(ge=1, le=10_000)] = 200
@@ -41,7 +42,7 @@ class QueryResult(tool.Result):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     columns: list[str]
-    """Names, in order; two may be the same."""
+    """Names, in order; the second of two that are the same has `_2` at its end."""
     rows: list[list[Json]]
     """Values in the order of `columns`. Bytes are {"base64": "..."}, infinity is "inf"."""
     row_count: int
@@ -97,7 +98,7 @@ class QueryDatabase(Tool[QueryArguments, QueryResult]):
             context=context,
         )
         return QueryResult(
-            columns=rows.columns,
+            columns=unique_names(rows.columns),
             rows=rows.rows,
             row_count=len(rows.rows),
             truncated=rows.truncated,

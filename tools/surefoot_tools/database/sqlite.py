@@ -19,6 +19,7 @@ from surefoot_tools.database import inbox
 from surefoot_tools.database.budget import Budget
 from surefoot_tools.database.engine import (
     INBOX,
+    Executed,
     Rows,
     Statement,
     Table,
@@ -104,7 +105,7 @@ class SqliteEngine:
 
     async def execute(
         self, statements: Sequence[Statement], *, dry_run: bool, timeout: float, context: Context
-    ) -> list[Rows]:
+    ) -> Executed:
         """As of `Engine`."""
         if not self._writable:
             raise read_only(self._name)
@@ -118,7 +119,7 @@ class SqliteEngine:
 
     def _execute(
         self, statements: Sequence[Statement], key: str | None, interruption: Interruption
-    ) -> list[Rows]:
+    ) -> Executed:
         # What is not committed when the connection is closed is rolled back by SQLite
         # (https://sqlite.org/c3ref/close.html): every way out but _commit leaves nothing.
         with connect(self._name, self._path, interruption, writing=True) as connection:
@@ -129,7 +130,7 @@ class SqliteEngine:
                 connection.pragma("fullfsync", 1)
                 connection.execute("BEGIN IMMEDIATE")
             if key is None:
-                return _run_all(connection, statements, interruption)
+                return Executed(_run_all(connection, statements, interruption))
             fingerprint = inbox.fingerprint(statements)
             with _translated(interruption):
                 connection.execute(_CREATE)
@@ -138,11 +139,11 @@ class SqliteEngine:
                     found, result = connection.execute(_FIND, (key,)).fetchall()[0]
                     inbox.same_call(found, fingerprint)
                     return inbox.decode(result)
-            results = _run_all(connection, statements, interruption)
+            executed = Executed(_run_all(connection, statements, interruption))
             with _translated(interruption):
-                connection.execute(_STORE, (inbox.encode(results), key))
+                connection.execute(_STORE, (inbox.encode(executed), key))
             _commit(connection, interruption)
-            return results
+            return executed
 
     async def describe(self, table: str | None, *, timeout: float, context: Context) -> list[Table]:
         """As of `Engine`."""
@@ -156,7 +157,7 @@ class SqliteEngine:
 
         return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
 
-    async def recall(self, key: str, *, timeout: float) -> list[Rows] | None:
+    async def recall(self, key: str, *, timeout: float) -> Executed | None:
         """As of `Engine`."""
         return await self._on_inbox(partial(_look, key), None, key, timeout)
 
@@ -189,7 +190,7 @@ class SqliteEngine:
         return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
 
 
-def _look(key: str, connection: apsw.Connection) -> list[Rows] | None:
+def _look(key: str, connection: apsw.Connection) -> Executed | None:
     found = connection.execute(_FIND, (key,)).fetchall()
     return inbox.decode(found[0][1]) if found else None
 

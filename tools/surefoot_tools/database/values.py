@@ -92,3 +92,18 @@ def json_bytes(row: Sequence[Json]) -> int:
 def column_name(name: str) -> str:
     """A column's name, cut where it is longer than a name should be."""
     return name if len(name) <= COLUMN_NAME else name[: COLUMN_NAME - 1] + "…"
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The names of columns with no two the same: the second `id` is `id_2`."""
+    taken = set(names)
+    seen: set[str] = set()
+    unique: list[str] = []
+    for name in names:
+        told, number = name, 1
+        while told in seen or (number > 1 and told in taken):
+            number += 1
+            told = f"{name}_{number}"
+        seen.add(told)
+        unique.append(told)
+    return unique

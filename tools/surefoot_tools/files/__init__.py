@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from surefoot_tools.files.delete_path import DeletePath
 from surefoot_tools.files.edit_file import EditFile
+from surefoot_tools.files.file_info import FileInfo
 from surefoot_tools.files.list_directory import ListDirectory
 from surefoot_tools.files.locks import PathLocks
+from surefoot_tools.files.move_path import MovePath
 from surefoot_tools.files.read_file import ReadFile
 from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.search_files import SearchFiles
@@ -25,6 +28,9 @@ def file_tools(roots: Roots, locks: PathLocks, ripgrep: str | None) -> list[Tool
         ReadFile(roots),
         WriteFile(roots, locks),
         EditFile(roots, locks),
+        MovePath(roots, locks),
+        DeletePath(roots, locks),
+        FileInfo(roots),
         ListDirectory(roots),
         SearchFiles(roots, None if ripgrep is None else Path(ripgrep)),
     ]

@@ -5,8 +5,6 @@ then the directory is flushed. What is there before and after is known beforehan
 a crash at any point can be told from its traces.
 """
 
-import ctypes
-import errno
 import hashlib
 import os
 import stat
@@ -21,13 +19,10 @@ from pydantic import BaseModel, ConfigDict
 
 from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.files.os_errors import translated, translating
-from surefoot_tools.files.roots import (
-    READING,
-    Roots,
-    Target,
-    refuse_special,
-    refuse_unreadable,
-)
+from surefoot_tools.files.renaming import rename_new
+from surefoot_tools.files.roots import READING, Roots, Target
+from surefoot_tools.files.settled import unconfirmed
+from surefoot_tools.files.special import refuse_special, refuse_unreadable
 from surefoot_tools.files.text import visible_name
 from surefoot_tools.files.threads import in_thread
 from surefoot_tools.tool import Context
@@ -37,8 +32,6 @@ LARGEST = 64 * 1024 * 1024
 CHUNK = 256 * 1024
 """Bytes read at a time."""
 _NEW_MODE = 0o644
-_NO_REPLACE = 1
-"""RENAME_NOREPLACE of renameat2(2)."""
 _FIELDS = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
 
@@ -59,18 +52,6 @@ class Change(BaseModel):
     """Name of the temporary file, in the same directory."""
     result: dict[str, Any]
     """What the call answers when it has happened."""
-
-
-_unflushed: set[str] = set()
-"""Temporary names of changes whose directory could not be flushed, in this process."""
-
-
-def may_be_lost(change: Change) -> bool:
-    """Whether flushing this change failed: then what is seen now may not be on the device.
-
-    Another fsync may well succeed and prove nothing.
-    """
-    return change.temporary in _unflushed
 
 
 Produce = Callable[[int | None], Iterable[bytes]]
@@ -206,8 +187,7 @@ class Staged:
     seen: os.stat_result | None
     """The old file when it was looked at, None if there was none."""
     stack: ExitStack
-    made: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """Directories that were made: the parent's descriptor and the name, outermost first."""
+    made: "Made" = field(default_factory=list[tuple[int, str]])
 
     def keep(self, stack: ExitStack) -> None:
         """Own the descriptors from now on."""
@@ -215,14 +195,7 @@ class Staged:
 
     def make_parents(self, missing: Iterable[str]) -> None:
         """Make the directories that the path needs, each flushed into the one above."""
-        for name in missing:
-            with suppress(FileExistsError):
-                os.mkdir(name, dir_fd=self.parent)
-                self.made.append((self.parent, name))
-                os.fsync(self.parent)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self.parent = os.open(name, flags, dir_fd=self.parent)
-            self.stack.callback(os.close, self.parent)
+        self.parent = make_parents(self.parent, missing, self.made, self.stack)
 
     def write(self, chunks: Iterable[bytes]) -> None:
         """Write and flush the temporary file; its mode and owner are those of the old one."""
@@ -272,7 +245,7 @@ class Staged:
             try:
                 os.fsync(self.parent)
             except OSError as error:
-                _unflushed.add(self.change.temporary)
+                unconfirmed(self.change.temporary)
                 raise translated(error, self.change.path, applied=Applied.UNKNOWN) from error
 
     def discard(self) -> None:
@@ -284,9 +257,7 @@ class Staged:
         """Remove the temporary file and the directories made for it, as far as possible."""
         with suppress(OSError):
             os.unlink(self.change.temporary, dir_fd=self.parent)
-        for parent, name in reversed(self.made):
-            with suppress(OSError):
-                os.rmdir(name, dir_fd=parent)
+        remove_parents(self.made)
 
     def _check_name(self) -> None:
         """The name still bears the file that was looked at, unchanged."""
@@ -303,9 +274,13 @@ class Staged:
 
     def _rename(self) -> None:
         temporary = self.change.temporary
-        if self.seen is None and _rename_new(temporary, self.name, self.parent, self.change.path):
+        if self.seen is not None:
+            os.rename(temporary, self.name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
             return
-        os.rename(temporary, self.name, src_dir_fd=self.parent, dst_dir_fd=self.parent)
+        try:
+            rename_new(temporary, self.name, self.parent, self.parent)
+        except FileExistsError as error:
+            raise changed_since(self.change.path) from error
 
     def _temporary_is_there(self) -> bool:
         try:
@@ -313,6 +288,37 @@ class Staged:
         except OSError:
             return False
         return True
+
+
+Made = list[tuple[int, str]]
+"""Directories that were made: the parent's descriptor and the name, outermost first."""
+
+
+def make_parents(parent: int, missing: Iterable[str], made: Made, stack: ExitStack) -> int:
+    """Make directories one in the other, each flushed into the one above; the innermost, open.
+
+    Args:
+        parent: Descriptor of the one to begin in.
+        missing: Their names, outermost first.
+        made: Gets those that were not there.
+        stack: Owns the descriptors.
+    """
+    for name in missing:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=parent)
+            made.append((parent, name))
+            os.fsync(parent)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        parent = os.open(name, flags, dir_fd=parent)
+        stack.callback(os.close, parent)
+    return parent
+
+
+def remove_parents(made: Made) -> None:
+    """Take back what `make_parents` made, as far as nobody uses it."""
+    for parent, name in reversed(made):
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=parent)
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:
@@ -326,25 +332,3 @@ def _copy_rights(old: os.stat_result, descriptor: int) -> None:
         with suppress(PermissionError):
             os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
-
-
-def _rename_new(source: str, name: str, directory: int, path: str) -> bool:
-    """Rename onto a name that nobody bears; False where the system cannot promise that.
-
-    Raises:
-        ToolError: ABORTED, somebody bears it now.
-        OSError: as of rename(2).
-    """
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
-        return False
-    names = os.fsencode(source), os.fsencode(name)
-    if renameat2(directory, names[0], directory, names[1], ctypes.c_uint(_NO_REPLACE)) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number == errno.EEXIST:
-        raise changed_since(path)
-    if number in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
-        return False
-    raise OSError(number, os.strerror(number))

@@ -168,3 +168,17 @@ class _Walk:
                 os.close(self._behind.pop())
             self._behind, target = [found[0]], found[1]
         self._ahead.extend(split(target)[::-1])
+
+
+def canonical(directory: int) -> str:
+    """The absolute path of an open directory, without symbolic links.
+
+    Raises:
+        OSError: the system does not say.
+    """
+    if sys.platform == "darwin":
+        import fcntl
+
+        get_path = 50  # F_GETPATH of fcntl.h, which Python 3.11 does not name everywhere
+        return os.fsdecode(fcntl.fcntl(directory, get_path, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"/proc/self/fd/{directory}")

@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools import tool
 from surefoot_tools.files.os_errors import translating
+from surefoot_tools.files.path_text import join_shown
+from surefoot_tools.files.protected import FOLDER
 from surefoot_tools.files.rooted import Rooted
-from surefoot_tools.files.roots import Roots, join_shown
+from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.text import TEXT_LIMIT, bounded, exact_name, visible_name
 from surefoot_tools.files.threads import in_thread, stop_if_cancelled
 from surefoot_tools.tool import Context, Effect, Evidence, Group, Tool
@@ -164,6 +166,8 @@ class _Walk:
                     self.truncated = True
                     break
                 self.looked_at += 1
+                if each.name.casefold() == FOLDER:
+                    continue
                 if self.arguments.hidden or not each.name.startswith("."):
                     names.append(each.name)
         return iter(sorted(names))
@@ -206,18 +210,24 @@ def matches(below: str, glob: str | None) -> bool:
     return glob.startswith("**/") and fnmatchcase(below, glob[3:])
 
 
-def _entry(path: str, found: os.stat_result) -> Entry:
+def kind_of_entry(found: os.stat_result) -> Kind:
+    """What bears a name, a link itself."""
     kinds: dict[int, Kind] = {
         stat.S_IFREG: "file",
         stat.S_IFDIR: "directory",
         stat.S_IFLNK: "symlink",
     }
-    kind: Kind = kinds.get(stat.S_IFMT(found.st_mode), "other")
+    return kinds.get(stat.S_IFMT(found.st_mode), "other")
+
+
+def _entry(path: str, found: os.stat_result) -> Entry:
+    kind = kind_of_entry(found)
     size = found.st_size if kind == "file" else None
-    return Entry(path=exact_name(path), type=kind, size=size, modified=_time(found.st_mtime))
+    return Entry(path=exact_name(path), type=kind, size=size, modified=time_text(found.st_mtime))
 
 
-def _time(seconds: float) -> str | None:
+def time_text(seconds: float) -> str | None:
+    """A time of modification as RFC 3339, UTC; None for one that no calendar has."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):

@@ -4,6 +4,7 @@ import os
 import re
 
 from surefoot_tools.errors import Code, ToolError
+from surefoot_tools.files.beneath import split
 from surefoot_tools.files.text import visible_name
 
 PATH_MAX = 4096
@@ -49,3 +50,23 @@ def check_text(path: str) -> None:
                 f"'{shown}' has the form of {meaning}, and nothing is expanded here",
                 hint="if a file below the root has this name, put './' before it",
             )
+
+
+def join_shown(path: str, below: str) -> str:
+    """A path below one that the caller wrote, in a form that the caller can use again."""
+    start = "/".join(split(path))
+    if path.startswith("/"):
+        start = "/" + start
+    if not below:
+        return start or "."
+    return f"{start.rstrip('/')}/{below}" if start else below
+
+
+def leaves(rest: str) -> bool:
+    """Whether the text of a relative path, links aside, climbs above its start."""
+    depth = 0
+    for part in split(rest):
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False

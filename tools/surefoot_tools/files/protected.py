@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from surefoot_tools.errors import Code, ToolError
 from surefoot_tools.files.text import visible_name
 
+FOLDER = ".surefoot"
+"""In each root: where what was deleted is kept. No tool looks into it or writes it."""
 _DIRECTORIES = frozenset({".vscode", ".idea"})
 _NAMES = frozenset(
     {
@@ -64,11 +66,48 @@ def refuse_protected(parts: Sequence[str], path: str) -> None:
     """
     rule = rule_against(parts)
     if rule is not None:
+        raise protected(path, rule)
+
+
+def protected(path: str, rule: str) -> ToolError:
+    """The error of a path that a rule protects."""
+    return ToolError(
+        Code.PERMISSION_DENIED,
+        f"'{visible_name(path)}' is protected by the rule '{rule}': programs run or obey such "
+        "a file by themselves",
+        hint="ask the person to make this change",
+    )
+
+
+def rule_against_tree(parts: Sequence[str], names: Sequence[str]) -> str | None:
+    """Which rule protects a path from becoming the name of a whole directory, or None.
+
+    Args:
+        parts: The components of the new path below its root, which itself is not protected.
+        names: What lies in the directory, which is protected or not by where it lies.
+    """
+    folded = [part.casefold() for part in parts]
+    if ".git" in folded:
+        return ".git/**"
+    config = {name.casefold() for name in names} & {"config.fish"}
+    return "fish/config.fish" if config and folded[-1:] == ["fish"] else None
+
+
+def refuse_kept(parts: Sequence[str], path: str) -> None:
+    """Let nobody into the folder that is surefoot's own.
+
+    Args:
+        parts: The components of the canonical path below its root.
+        path: As the caller wrote it.
+
+    Raises:
+        ToolError: PERMISSION_DENIED.
+    """
+    if any(part.casefold() == FOLDER for part in parts):
         raise ToolError(
             Code.PERMISSION_DENIED,
-            f"'{visible_name(path)}' is protected by the rule '{rule}': programs run or obey such "
-            "a file by themselves",
-            hint="ask the person to make this change",
+            f"'{visible_name(path)}' lies in {FOLDER}, where what was deleted is kept",
+            hint="the person brings it back with `surefoot restore`",
         )
 
 

@@ -6,10 +6,11 @@ from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 from surefoot_tools.errors import Code, Origin, ToolError
-from surefoot_tools.files.atomic import Change, may_be_lost, open_old, sha256_state, state_of
+from surefoot_tools.files.atomic import Change, open_old, sha256_state, state_of
 from surefoot_tools.files.locks import PathLocks
 from surefoot_tools.files.os_errors import translating
 from surefoot_tools.files.roots import Roots
+from surefoot_tools.files.settled import confirmed
 from surefoot_tools.files.text import visible_name
 from surefoot_tools.files.threads import in_thread
 from surefoot_tools.tool import Context, Evidence, Happened, NotBegun, Recovery, Result, Unknown
@@ -112,7 +113,7 @@ def find_out(roots: Roots, evidence: Evidence, result: type[Result]) -> Recovery
     """
     change = Change.model_validate(evidence)
     shown = visible_name(change.path)
-    if may_be_lost(change):
+    if not confirmed(change.temporary):
         return Unknown(f"'{shown}' was written, but the device did not confirm it")
     try:
         with translating(change.path), ExitStack() as stack:

@@ -3,28 +3,33 @@
 import errno
 import os
 import stat
-import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from surefoot_tools.errors import Code, Origin, ToolError
 from surefoot_tools.files.beneath import (
     MAX_LINKS,
     O_PATH,
+    canonical,
     has_openat2,
     open_beneath,
     split,
 )
+from surefoot_tools.files.guard import Guard
+from surefoot_tools.files.identity import identity, look
 from surefoot_tools.files.os_errors import translating
-from surefoot_tools.files.path_text import check_text
-from surefoot_tools.files.protected import refuse_protected, refuse_reserved
+from surefoot_tools.files.path_text import check_text, leaves
+from surefoot_tools.files.protected import refuse_kept, refuse_protected
+from surefoot_tools.files.special import refuse_unreadable
 from surefoot_tools.files.text import visible_name
 
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 """How a file is opened: a pipe does not block, a terminal does not become ours."""
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+"""How a directory is opened."""
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -42,18 +47,17 @@ class Target:
     place: str
     """Absolute path without symbolic links: the same for every spelling of one name."""
 
+    def identity(self) -> str | None:
+        """Names what the name bears (never a followed link), or None; raises `OSError`."""
+        return None if self.missing else identity(self.name, self.parent)
+
     def inspect(self) -> os.stat_result | None:
         """What the name bears (never a followed link), or None.
 
         Raises:
             OSError: it cannot be looked at.
         """
-        if self.missing:
-            return None
-        try:
-            return os.stat(self.name, dir_fd=self.parent, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+        return None if self.missing else look(self.name, self.parent)
 
 
 class Roots:
@@ -67,6 +71,12 @@ class Roots:
         directories: The roots, at least one.
         openat2: Whether to use openat2(2); None finds out.
         reserved: Canonical paths that no file tool writes, and what each is.
+        names: Some of the directories by name: a relative path that begins with a name means that
+            one.
+        read_only: Directories in which nothing is changed, roots or inside of one.
+
+    Raises:
+        ValueError: there is no root.
     """
 
     def __init__(
@@ -75,13 +85,20 @@ class Roots:
         *,
         openat2: bool | None = None,
         reserved: Mapping[Path, str] | None = None,
+        names: Mapping[str, Path] | None = None,
+        read_only: Collection[Path] = (),
     ) -> None:
         if not directories:
             raise ValueError("at least one root is needed")
         self.directories = tuple(Path(os.path.abspath(each)) for each in directories)
-        self._given = openat2, reserved
+        self._given = openat2, reserved, tuple(read_only)
         self._openat2 = has_openat2() if openat2 is None else openat2
-        self._reserved = {str(path): what for path, what in (reserved or {}).items()}
+        self._guard = Guard(self.directories, reserved or {}, tuple(read_only))
+        self._names = {
+            name: self.directories.index(Path(os.path.abspath(directory)))
+            for name, directory in (names or {}).items()
+            if Path(os.path.abspath(directory)) in self.directories
+        }
         self._texts = [
             (index, split(text))
             for index, root in enumerate(self.directories)
@@ -97,8 +114,11 @@ class Roots:
         for each in directories:
             if self._locate(str(each)) is None:
                 raise ValueError(f"{each} lies outside the roots")
-        openat2, reserved = self._given
-        return Roots(directories, openat2=openat2, reserved=reserved)
+        openat2, reserved, read_only = self._given
+        names = {name: self.directories[index] for name, index in self._names.items()}
+        return Roots(
+            directories, openat2=openat2, reserved=reserved, names=names, read_only=read_only
+        )
 
     def open_file(self, path: str) -> int:
         """Open a regular file with one name for reading; the caller owns the descriptor.
@@ -110,6 +130,7 @@ class Roots:
             descriptor = self._open(path, READING)
         try:
             refuse_unreadable(os.fstat(descriptor), path)
+            self._refuse_kept(descriptor, path)
         except BaseException:
             os.close(descriptor)
             raise
@@ -122,7 +143,13 @@ class Roots:
             ToolError: it is not there, leads out, or is something else.
         """
         with translating(path):
-            return self._open(path, _DIRECTORY)
+            descriptor = self._open(path, DIRECTORY)
+        try:
+            self._refuse_kept(descriptor, path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def is_directory(self, path: str) -> bool:
         """Whether the path leads to a directory.
@@ -152,9 +179,14 @@ class Roots:
             return False
         try:
             found = os.fstat(descriptor)
-            return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                return False
+            self._refuse_kept(descriptor, path)
+        except ToolError:
+            return False
         finally:
             os.close(descriptor)
+        return True
 
     @contextmanager
     def target(self, path: str) -> Generator[Target, None, None]:
@@ -168,15 +200,52 @@ class Roots:
                 found = self._find_target(path, stack)
             yield found
 
+    @contextmanager
+    def entry(self, path: str, *, writing: bool) -> Generator[Target, None, None]:
+        """A name itself, held open for the block; a link that bears it is not followed.
+
+        Args:
+            path: As the caller wrote it.
+            writing: Whether the name is to be taken away or given to something else.
+
+        Raises:
+            ToolError: it leads out, is a root, or may not be written.
+        """
+        with ExitStack() as stack:
+            with translating(path):
+                found = self._find_entry(path, stack)
+                below = self._home(found.place)[1]
+                refuse_kept(below, path)
+                if writing:
+                    self._guard.refuse_take(found.place, below, path)
+            yield found
+
+    def names_root(self, path: str) -> bool:
+        """Whether the text of a path names a root itself (ToolError: it lies outside of all)."""
+        return not any(split(rest) for _, rest in self._candidates(path))
+
+    def open_home(self, place: str) -> tuple[int, str]:
+        """Open the root that a canonical path lies in, and the rest of the path below it.
+
+        Raises:
+            OSError: EXDEV, it lies in none.
+        """
+        index, below = self._home(place)
+        return self._open_root(index, os.O_RDONLY), "/".join(below)
+
     def _candidates(self, path: str) -> list[tuple[int, str]]:
         """The roots in which a path may lie, and its rest beneath each."""
         check_text(path)
         if not path.startswith("/"):
+            head, _, rest = path.removeprefix("./").partition("/")
+            named = self._names.get(head)
             found = [(index, path) for index in range(len(self.directories))]
+            if named is not None and not path.startswith("./"):
+                found = [(named, rest)]
         else:
             located = self._locate(path)
             found = [located] if located is not None else []
-        if not found or _leaves(found[0][1]):
+        if not found or leaves(found[0][1]):
             raise self._outside(path)
         return found
 
@@ -191,13 +260,19 @@ class Roots:
         return ToolError(
             Code.PERMISSION_DENIED,
             f"'{visible_name(path)}' lies outside the roots",
-            hint=f"paths are relative to, or inside: {', '.join(map(str, self.directories))}",
+            hint=f"paths are relative to, or inside: {', '.join(self._shown_roots())}",
         )
 
-    def _open_root(self, index: int) -> int:
+    def _shown_roots(self) -> list[str]:
+        names = {
+            index: f"{name}/ ({self.directories[index]})" for name, index in self._names.items()
+        }
+        return [names.get(index, str(each)) for index, each in enumerate(self.directories)]
+
+    def _open_root(self, index: int, how: int = O_PATH) -> int:
         root = self.directories[index]
         try:
-            return os.open(root, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return os.open(root, how | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise ToolError(
                 Code.FAILED_PRECONDITION,
@@ -237,8 +312,26 @@ class Roots:
             if target.inspect() is not None:
                 return target
             first = first or target
-        assert first is not None, "a path has at least one candidate"  # noqa: S101 - for the types
-        return first
+        return cast(Target, first)  # a path has at least one candidate
+
+    def _find_entry(self, path: str, stack: ExitStack) -> Target:
+        first: Target | None = None
+        for index, rest in self._candidates(path):
+            parts = split(rest)
+            if not parts or parts[-1] == "..":
+                raise ToolError(
+                    Code.INVALID_ARGUMENT,
+                    f"'{visible_name(path)}' is a root, or ends in '..'",
+                    hint="name a file or a directory below the root",
+                )
+            parent, missing = self._open_parent(index, parts[:-1])
+            stack.callback(os.close, parent)
+            place = "/".join((canonical(parent).rstrip("/"), *missing, parts[-1]))
+            target = Target(path, parent, missing, parts[-1], place)
+            if target.inspect() is not None:
+                return target
+            first = first or target
+        return cast(Target, first)
 
     def _resolve(self, index: int, rest: str, path: str, stack: ExitStack) -> Target:
         """Follow the links that the name itself may be, to the name that is to be replaced."""
@@ -254,8 +347,7 @@ class Roots:
             target = Target(path, parent, missing, parts[-1], place)
             found = target.inspect()
             if found is None or not stat.S_ISLNK(found.st_mode):
-                refuse_protected(self._below_root(place), path)
-                refuse_reserved(self._reserved.get(place), path)
+                self._guard.refuse_write(place, self._home(place)[1], path)
                 return target
             link = os.readlink(target.name, dir_fd=parent)
             if not link.startswith("/"):
@@ -274,13 +366,13 @@ class Roots:
             if ".." in missing:
                 break
             try:
-                return self._open_in(index, "/".join(parts[:count]), _DIRECTORY), missing
+                return self._open_in(index, "/".join(parts[:count]), DIRECTORY), missing
             except FileNotFoundError:
                 continue
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
-    def _below_root(self, place: str) -> list[str]:
-        """The components of a canonical path below its root.
+    def _home(self, place: str) -> tuple[int, list[str]]:
+        """The root that a canonical path lies in, and its components below that root.
 
         Raises:
             OSError: EXDEV, a directory was moved out of the roots just now.
@@ -293,80 +385,13 @@ class Roots:
             finally:
                 os.close(root)
             if parts[: len(above)] == above:
-                return parts[len(above) :]
+                return index, parts[len(above) :]
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-
-def _leaves(rest: str) -> bool:
-    """Whether the text of a relative path, links aside, climbs above its start."""
-    depth = 0
-    for part in split(rest):
-        depth += -1 if part == ".." else 1
-        if depth < 0:
-            return True
-    return False
-
-
-def refuse_special(found: os.stat_result, path: str) -> None:
-    """Let regular files through.
-
-    Raises:
-        ToolError: FAILED_PRECONDITION for a directory, pipe, device or socket.
-    """
-    if stat.S_ISREG(found.st_mode):
-        return
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-        stat.S_IFLNK: "a symbolic link",
-    }
-    kind = kinds.get(stat.S_IFMT(found.st_mode), "something else")
-    raise ToolError(
-        Code.FAILED_PRECONDITION,
-        f"'{visible_name(path)}' is {kind}, not a regular file",
-        hint="list_directory shows what is in it" if kind == "a directory" else None,
-    )
-
-
-def refuse_unreadable(found: os.stat_result, path: str) -> None:
-    """Let regular files with a single name through.
-
-    Raises:
-        ToolError: as `refuse_special`; PERMISSION_DENIED for a file with further hard links, which
-            may lie outside the roots and no look at the path can tell.
-    """
-    refuse_special(found, path)
-    if found.st_nlink > 1:
-        raise ToolError(
-            Code.PERMISSION_DENIED,
-            f"'{visible_name(path)}' is a hard link: the same file has {found.st_nlink} names, "
-            "some may lie outside the roots",
-            hint="make a copy of it with its own name, then use that",
-        )
-
-
-def canonical(directory: int) -> str:
-    """The absolute path of an open directory, without symbolic links.
-
-    Raises:
-        OSError: the system does not say.
-    """
-    if sys.platform == "darwin":
-        import fcntl
-
-        get_path = 50  # F_GETPATH of fcntl.h, which Python 3.11 does not name everywhere
-        return os.fsdecode(fcntl.fcntl(directory, get_path, bytes(1024)).rstrip(b"\0"))
-    return os.readlink(f"/proc/self/fd/{directory}")
-
-
-def join_shown(path: str, below: str) -> str:
-    """A path below one that the caller wrote, in a form that the caller can use again."""
-    start = "/".join(split(path))
-    if path.startswith("/"):
-        start = "/" + start
-    if not below:
-        return start or "."
-    return f"{start.rstrip('/')}/{below}" if start else below
+    def _refuse_kept(self, descriptor: int, path: str) -> None:
+        """Whatever way led there: a link, another spelling, a root of its own."""
+        place = split(canonical(descriptor))
+        for _, root in self._texts:
+            if place[: len(root)] == root:
+                return refuse_kept(place[len(root) :], path)
+        return None

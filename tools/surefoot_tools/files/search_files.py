@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from surefoot_tools import tool
 from surefoot_tools.errors import Code, ToolError
+from surefoot_tools.files.beneath import canonical
 from surefoot_tools.files.engine import (
     TIME_LIMIT,
     Line,
@@ -24,8 +25,9 @@ from surefoot_tools.files.engine import (
     python_command,
     ripgrep_command,
 )
+from surefoot_tools.files.path_text import join_shown
 from surefoot_tools.files.rooted import Rooted
-from surefoot_tools.files.roots import Roots, canonical, join_shown
+from surefoot_tools.files.roots import Roots
 from surefoot_tools.files.text import TEXT_LIMIT, bounded, exact_name, visible, visible_name
 from surefoot_tools.files.threads import in_thread
 from surefoot_tools.tool import Context, Effect, Evidence, Group, Tool

@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import stat
 import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -196,9 +197,12 @@ def _start_in_room(command: _Command, argv: list[str]) -> tuple[int, Room]:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         # The first process reaps what falls to it if it inherits that it ignores SIGCHLD.
-        moved = [
+        moved: list[tuple[Any, ...]] = [
             (os.POSIX_SPAWN_DUP2, each, to) for to, each in enumerate((stay_read, ready_write))
         ]
+        if stat.S_ISREG(os.fstat(2).st_mode):
+            # The keeper's log, in the state directory: whoever is in the room could open it.
+            moved.append((os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0))
         # Above what they are to be: none is overwritten before it is copied.
         above = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 10) for each in (inform_write, code)]
         moved += [

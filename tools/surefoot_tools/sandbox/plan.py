@@ -68,6 +68,8 @@ class Place:
     home: str
     network: bool
     limits: Limits
+    read_only: tuple[Path, ...] = ()
+    """Of the roots, or in them: what is not to be changed."""
 
     def narrowed(self, roots: Sequence[Path]) -> "Place":
         """The same for a caller who has fewer roots; the others are hidden from that one.
@@ -123,8 +125,7 @@ def bubblewrap(place: Place, program: str) -> list[str]:
         lines.append(["--size", str(HOME), "--perms", "0700", "--tmpfs", place.home])
     for path in place.toolchains():
         lines.append(["--ro-bind-try", path, path])
-    for root in _outermost(map(str, place.roots)):
-        lines.append(["--bind", root, root])
+    lines += _bound(place)
     for path in place.hidden:
         if path.is_dir() and _below(
             str(path), [*_SYSTEM, *place.toolchains(), *map(str, place.roots)]
@@ -132,6 +133,21 @@ def bubblewrap(place: Place, program: str) -> list[str]:
             lines.append(["--perms", "0000", "--tmpfs", str(path), "--remount-ro", str(path)])
     lines.append(["--remount-ro", "/", "--chdir", "/", "--", "/bin/cat"])
     return [each for line in lines for each in line]
+
+
+def _bound(place: Place) -> list[list[str]]:
+    """Arguments that show the roots, outer before inner; one as an outer one needs none."""
+    closed = list(map(str, place.read_only))
+    roots = list(map(str, place.roots))
+    modes: dict[str, str] = {}
+    lines: list[list[str]] = []
+    for path in sorted({*roots, *(each for each in closed if _below(each, roots))}):
+        mode = "--ro-bind" if _below(path, closed) else "--bind"
+        outer = max((each for each in modes if _below(path, [each])), key=len, default="")
+        if modes.get(outer) != mode:
+            lines.append([mode, path, path])
+        modes[path] = mode
+    return lines
 
 
 def _shown(path: str) -> list[str]:
@@ -179,6 +195,9 @@ def by_landlock(place: Place, temporary: str) -> dict[str, Any]:
     etc = [f"/etc/{name}" for name in _ETC]
     readable = [*_SYSTEM, *_MERGED, *etc, *place.toolchains(), "/proc", "/dev/fd"]
     readable += _RESOLVING if place.network else ()
+    closed = list(map(str, place.read_only))
+    readable += [str(root) for root in place.roots if _below(str(root), closed)]
+    written = [str(root) for root in place.roots if not _below(str(root), closed)]
     devices = [f"/dev/{name}" for name in _DEVICES]
     # Sockets with a path are not files to landlock: without any of that kind none is reached.
     families = [AF_INET, AF_INET6, AF_NETLINK] if place.network else []
@@ -190,7 +209,7 @@ def by_landlock(place: Place, temporary: str) -> dict[str, Any]:
         "before": protected.marks(held, closed, changes=True),
         "temporary": temporary,
         "readable": readable,
-        "writable": [*map(str, place.roots), temporary, *devices],
+        "writable": [*written, temporary, *devices],
         "network": place.network,
         "families": families,
         "limits": place.limits.numbers(),

@@ -23,9 +23,11 @@ NAMES = (
     ".npmrc", ".pypirc", ".docker", ".config/autostart", ".config/systemd", ".vimrc", ".exrc",
 )  # fmt: skip
 """An agent has no business in these."""
-_REPOSITORY = ("hooks", "config", "config.worktree", "info/attributes")
+_REPOSITORY = ("hooks", "config", "config.worktree", "commondir", "info/attributes")
 _MANY = 500
 """Entries of a root that are looked at for repositories, and of a folder for changes."""
+DEEP = 3
+"""Slashes in the name of a submodule."""
 MOST = 5
 """Paths that are told of one command."""
 _ROOM = 300
@@ -137,8 +139,17 @@ def _below_modules(git: str) -> list[str]:
     for name in ("modules", "worktrees"):
         folder = os.path.join(git, name)
         if os.path.isdir(folder) and not os.path.islink(folder):
-            with os.scandir(folder) as entries:
-                found += [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+            found += _inner(folder, DEEP)
+    return found
+
+
+def _inner(folder: str, deep: int) -> list[str]:
+    """The folders in one; and in those that are no repositories: a name may have slashes."""
+    with os.scandir(folder) as entries:
+        found = [each.path for each in entries if each.is_dir(follow_symlinks=False)]
+    if deep:
+        for path in [each for each in found if not os.path.lexists(f"{each}/HEAD")]:
+            found += _inner(path, deep - 1)
     return found
 
 

@@ -72,6 +72,7 @@ class Sandbox:
         hidden: What they must not see: the state directory.
         environment: The server's own.
         network: Whether they may use the network.
+        read_only: Folders in the roots, or roots, in which they change nothing.
         limits: How much one of them may take.
     """
 
@@ -83,6 +84,7 @@ class Sandbox:
         environment: Mapping[str, str] | None = None,
         *,
         network: bool = False,
+        read_only: Sequence[Path] = (),
         limits: plan.Limits | None = None,
     ) -> None:
         self.level = level
@@ -96,6 +98,7 @@ class Sandbox:
             home=os.path.realpath(env.get("HOME", "/")),
             network=network,
             limits=limits or plan.Limits(),
+            read_only=tuple(Path(os.path.realpath(each)) for each in read_only),
         )
         self._probe: subprocess.Popen[bytes] | None = None
         can = LINUX and supported()

@@ -54,6 +54,6 @@ def refuse_code(env: Mapping[str, str]) -> None:
     if found:
         raise ToolError(
             Code.PERMISSION_DENIED,
-            f"env: {', '.join(found)} make programs load or run other code",
-            hint="A command given as a string can set variables itself: NAME=value program ...",
+            f"env: programs load or run other code by {', '.join(found)}",
+            hint="Leave it out; what it was to do, the command can say itself.",
         )

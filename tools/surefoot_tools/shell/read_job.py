@@ -21,6 +21,8 @@ FIRST_LOOK, LAST_LOOK = 0.002, 0.05
 on every system."""
 SETTLE, SETTLED = 0.03, 0.3
 """Seconds without more output after which a page is given, and the most that it is held back."""
+ASK = 0.5
+"""Seconds between two questions whether a job that says nothing waits for input."""
 ANSWER = 0.3
 """Seconds that a supervisor may take to say whether its command waits for input."""
 
@@ -37,7 +39,10 @@ class ReadJobArguments(Arguments):
         " such as -4096 for the last 4096 bytes.",
     )
     wait: float = Field(
-        0.0, ge=0, le=3600, description="Seconds to wait for output beyond the cursor, or the end."
+        0.0,
+        ge=0,
+        le=3600,
+        description="Seconds to wait for output beyond the cursor, the end, or a wait for input.",
     )
     max_output: int = Field(16384, ge=256, le=1048576, description="Bytes of a page.")
     screen: bool = Field(
@@ -137,7 +142,7 @@ class ReadJob(OnJob, Tool[ReadJobArguments, ReadJobResult]):
 
 
 async def _waited(record: Record, cursor: int, wait: float) -> tuple[JobState, Ended | None]:
-    """Wait for output beyond the cursor, or the end; where the job stands then."""
+    """Wait for output beyond the cursor, the end, or that it waits for us; where it stands then."""
     state, ended = record.state()
     if wait <= 0 or state is not JobState.RUNNING:
         return state, ended
@@ -148,9 +153,14 @@ async def _waited(record: Record, cursor: int, wait: float) -> tuple[JobState, E
         return record.state()
     with held:
         with anyio.move_on_after(wait):
+            asked = anyio.current_time()
             while come(record, None) <= seen and not held.over:
                 await anyio.sleep(look)
                 look = min(LAST_LOOK, look * 1.5)
+                if anyio.current_time() >= asked + ASK:
+                    if await _waits(record) == "yes":
+                        break
+                    asked = anyio.current_time()
         with anyio.move_on_after(SETTLED):
             while not held.over and come(record, None) > seen:
                 seen = come(record, None)

@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from surefoot_tools.jobs import JobEnd, JobState
 from surefoot_tools.shell.begin import Begins
 from surefoot_tools.shell.command import Command, argv_of
 from surefoot_tools.shell.ending import failure, lost
@@ -55,9 +56,13 @@ class StartJobResult(Result):
     """Of the command."""
     sandbox: Literal["bubblewrap", "landlock", "off"] = "off"
     """How it is confined; `off`: not at all."""
+    state: JobState = JobState.RUNNING
+    """Where it stands; another than `running` where a call is answered again later."""
 
     def as_text(self) -> str:
         """What to go on with."""
+        if self.state is not JobState.RUNNING:
+            return f"job {self.job_id} began and has ended: {self.state}; read_job has its output"
         return (
             f"job {self.job_id} began, pid {self.pid}, sandbox {self.sandbox}: read_job with wait"
             " waits for its output, write_job writes to it, stop_job ends it"
@@ -102,6 +107,12 @@ class StartJob(Begins, Tool[StartJobArguments, StartJobResult]):
     def job_of(self, result: dict[str, Any]) -> str | None:
         """Each begins one."""
         return result["job_id"]
+
+    async def refresh(self, result: StartJobResult, end: JobEnd | None = None) -> StartJobResult:
+        """The same, with where the job stands now."""
+        record = self.jobs.record(result.job_id)
+        state = record.state()[0] if record.there else result.state if end is None else end.state
+        return result.model_copy(update={"state": state})
 
     async def recover(self, evidence: Evidence) -> Recovery:
         """Look at what its supervisor left; if nothing, make sure that it never begins.

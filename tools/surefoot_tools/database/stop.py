@@ -1,20 +1,20 @@
-"""Work on a PostgreSQL connection, stopped in the database when its caller goes away.
+"""Work on a connection to a server, stopped in the database when its caller goes away.
 
 Before it: an engine. A statement that is only left alone would go on and hold its locks; so
-cancellation and deadline reach the server as a cancel request, and the answer is waited for, so
+cancellation and deadline reach the server as a request to cancel, and the answer is waited for, so
 that what became of the work is known. The counterpart for threads is `interruption.py`.
 """
 
+import asyncio  # noqa: TID251 -- the drivers run on asyncio alone
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
-import psycopg
 
 from surefoot_tools.database.interruption import stopped_error
-from surefoot_tools.errors import ToolError
+from surefoot_tools.errors import Code, Origin, ToolError
 from surefoot_tools.tool import Context
 
 T = TypeVar("T")
@@ -24,6 +24,23 @@ CANCEL_EVERY = 0.5
 
 CANCEL_GRACE = 5.0
 """Seconds that the server may take to stop a statement; then the connection is closed."""
+
+
+def require_asyncio(kind: str) -> None:
+    """The event loop of the drivers runs.
+
+    Raises:
+        ToolError: it does not; anyio runs on another one.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise ToolError(
+            Code.UNIMPLEMENTED,
+            f"the driver of {kind} runs on the event loop of asyncio alone",
+            origin=Origin.SERVER,
+            hint="run the server with anyio's backend 'asyncio', its default",
+        ) from error
 
 
 class Stop:
@@ -36,10 +53,14 @@ class Stop:
     def __init__(self, seconds: float) -> None:
         self.ends = anyio.current_time() + seconds
         """Of anyio's clock."""
-        self.connection: psycopg.AsyncConnection[Any] | None = None
-        """On which the statements run."""
+        self.cancel: Callable[[], Awaitable[None]] | None = None
+        """Asks the server to stop the statement that runs on the connection, if one does. None
+        while there is no connection. It raises nothing: a server that cannot be reached is left to
+        the grace."""
         self.scope = anyio.CancelScope(shield=True)
         """Of the work."""
+        self.certain = True
+        """Whether stopping it now leaves nothing behind."""
         self._asked = False
         self._final = False
         self._done = anyio.Event()
@@ -77,8 +98,8 @@ class Stop:
         self._done.set()
 
     def error(self) -> ToolError:
-        """Why the work stopped: nothing of it is left."""
-        return stopped_error(timed_out=self.remaining == 0)
+        """Why the work stopped, and whether anything of it is left."""
+        return stopped_error(timed_out=self.remaining == 0, certain=self.certain)
 
     async def ask(self) -> None:
         """Ask the work to stop, and wait until it has; without effect on a final step."""
@@ -95,13 +116,10 @@ class Stop:
                 self.scope.cancel()
 
     async def _request_cancel(self) -> None:
-        if self.connection is None:
+        if self.cancel is None:
             self.scope.cancel()  # it is still connecting
-            return
-        try:
-            await self.connection.cancel_safe(timeout=CANCEL_GRACE)
-        except psycopg.Error:
-            return  # the server cannot be reached: the grace ends the work
+        else:
+            await self.cancel()
 
 
 async def _ask_when_cancelled(stop: Stop) -> None:
