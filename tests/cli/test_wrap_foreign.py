@@ -94,7 +94,7 @@ async def test_a_client_of_the_later_era_has_the_filesystem_server(tmp_path: Pat
     async with served(command, tmp_path, wrapped=True, modern=True) as wire:
         assert wire.greeting["supportedVersions"] == ["2026-07-28"]
         assert (await wire.request("tools/list"))["tools"] == listed["tools"]
-        made = {"path": f"{tmp_path}/work/new"}
+        made = {"path": str(tmp_path / "work" / "new")}
         for _ in "12":
             await wire.call("create_directory", "k", made)
     assert (tmp_path / "work" / "new").is_dir()

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from tests.tools.shell_door import Door, release, until
 
 from surefoot_tools.errors import Code, ToolError
-from surefoot_tools.shell.output import excerpt
+from surefoot_tools.shell.order import Order
+from surefoot_tools.shell.output import excerpt, page
 from surefoot_tools.shell.pieces import Pieces
+from surefoot_tools.shell.record import Record
 from surefoot_tools.shell.secrets import without_secrets
 from surefoot_tools.shell.shown import shown, whole_characters
 from surefoot_tools.supervisor.sink import Sink
+from surefoot_tools.supervisor.stream import TURN, Turns
 
 pytestmark = pytest.mark.anyio
 
@@ -185,3 +188,42 @@ async def test_names_that_load_code_are_refused_and_others_are_not(door: Door) -
 )
 def test_a_listed_command_shows_no_known_secret(command: str | list[str], seen: str) -> None:
     assert without_secrets(command) == seen
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), max_size=200),
+    st.integers(1, 50),
+    st.booleans(),
+)
+def test_however_often_the_streams_change_each_byte_is_read_once(
+    turns: list[tuple[int, int]], limit: int, short: bool
+) -> None:
+    """Guard: `order._between`: where the middle of the list of turns is gone."""
+    sent = [bytearray(), bytearray()]
+    with tempfile.TemporaryDirectory() as folder:
+        head = TURN.size if short else 1 << 20
+        listed = Turns(head, head)
+        listed.set_path(f"{folder}/turns")
+        for whose, size in turns:
+            listed.take(whose, len(sent[whose]), size)
+            letters = (b"abcdefgh\n", b"ABCDEFGH\n")[whose]
+            sent[whose] += bytes(letters[(len(sent[whose]) + n) % 9] for n in range(size))
+        listed.close()
+        for name, data in zip(("stdout", "stderr"), sent, strict=True):
+            Path(folder, name).write_bytes(data)
+        record = Record(Path(folder))
+        read, cursor = "", 0
+        while cursor < len(sent[0]) + len(sent[1]):
+            found = page(record, cursor, limit, None)
+            assert found.cursor > cursor
+            assert found.missing == 0
+            read, cursor = read + found.text, found.cursor
+        for data, mine in zip(sent, ("abcdefgh", "ABCDEFGH"), strict=True):
+            got = "".join(each for each in read if each in mine)
+            assert got == data.decode().replace("\n", "")
+        assert read.count("\n") == sum(data.count(b"\n") for data in sent)
+        ends = [list(range(0, len(data), 3)) for data in sent]
+        order = Order(record)
+        places = [order.places(whose, each) for whose, each in enumerate(ends)]
+        assert all(each == sorted(each) for each in places)
+        assert not set(places[0]) & set(places[1])

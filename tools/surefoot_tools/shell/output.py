@@ -177,10 +177,10 @@ def _collect(
     """
     found = bytearray()
     at, missing = start, 0
+    windows = (_Window(record.stdout, limit), _Window(record.stderr, limit))
     for part in Order(record).parts(start, end) if end > start else ():
-        stream = record.stderr if part.stream else record.stdout
-        gone, back = stream.gap()
-        for first, last, kept in _split(part, gone, back):
+        window = windows[part.stream]
+        for first, last, kept in _split(part, *window.gap):
             if len(found) >= limit:
                 return bytes(found), at, missing
             if not kept:
@@ -188,12 +188,37 @@ def _collect(
                 at += last - first
                 continue
             wanted = min(last - first, limit - len(found))
-            data = stream.read(first, first + wanted)
+            data = window.read(first, first + wanted)
             found += data
             at += len(data)
             if len(data) < wanted:  # its turn has come, but not yet all of it
                 return bytes(found), end if final else at, missing + (end - at if final else 0)
     return bytes(found), at, missing
+
+
+class _Window:
+    """Reads a stream forwards, a page at once: its parts may be a line each.
+
+    Args:
+        stream: Where it is read from.
+        limit: Bytes of a page.
+    """
+
+    def __init__(self, stream: Pieces, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+        self.gap = stream.gap()
+        """From where to where bytes are gone."""
+        self._start = 0
+        self._data = b""
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes between two offsets, on one side of the gap and at most a page apart."""
+        if not self._start <= start <= end <= self._start + len(self._data):
+            bound = self.gap[0] if start < self.gap[0] else start + self._limit
+            self._start = start
+            self._data = self._stream.read(start, max(end, min(start + self._limit, bound)))
+        return self._data[start - self._start : end - self._start]
 
 
 def _split(part: Part, gone: int, back: int) -> Iterator[tuple[int, int, bool]]:

@@ -32,10 +32,14 @@ class Turns:
 
     Two pipes do not tell what was written first when both have something: then it is the order in
     which they were read.
+
+    Args:
+        head: Bytes of the list that are kept from its beginning.
+        piece: Bytes of a piece of it; of its end 4 to 5 are kept. Both are whole turns.
     """
 
-    def __init__(self) -> None:
-        self._sink = Sink(TURNS_HEAD, TURNS_PIECE, PIECES)
+    def __init__(self, head: int = TURNS_HEAD, piece: int = TURNS_PIECE) -> None:
+        self._sink = Sink(head, piece, PIECES)
         self._whose = 0
         self._come = 0
 
