@@ -1,5 +1,6 @@
 """What `execute_sql` finds of a call on SQLite that nobody saw end, and how its records go."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 from tests.support.execute import INSERT, a_context, a_tool, execute, rows
 
 from surefoot_tools.database.databases import Database, Databases
+from surefoot_tools.database.describe_database import DescribeArguments, DescribeDatabase
 from surefoot_tools.database.execute_sql import ExecuteArguments, ExecuteResult
-from surefoot_tools.errors import Applied, ToolError
+from surefoot_tools.database.query_database import QueryArguments, QueryDatabase
+from surefoot_tools.errors import Applied, Code, ToolError
 from surefoot_tools.tool import Happened, NotBegun
 
 pytestmark = pytest.mark.anyio
@@ -85,3 +88,29 @@ async def test_purging_forgets_old_keys_alone(path: Path) -> None:
     path.unlink()
     (error,) = (await databases.purge_inboxes(2e9)).values()
     assert not isinstance(error, int)
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+async def test_a_query_after_a_writer_died_in_its_transaction_sees_what_was_committed(
+    path: Path, mode: str
+) -> None:
+    """Guard: `SqliteEngine._read`: who only reads cannot roll back what is left."""
+    await execute(path, INSERT)
+    dies = (
+        "import apsw, os, sys; c = apsw.Connection(sys.argv[1]);"
+        f" c.execute('pragma journal_mode = {mode}; pragma cache_size = 1; begin immediate').fetchall();"
+        " c.execute('update t set name = name || hex(zeroblob(20000))');"
+        " c.cache_flush(); os._exit(9)"
+    )
+    died = await anyio.run_process([sys.executable, "-c", dies, str(path)], check=False)
+    assert died.returncode == 9
+    if mode == "delete":
+        assert path.with_name("main.db-journal").stat().st_size > 0
+        reader = DescribeDatabase(Databases([Database("main", f"sqlite:///{path}")]))
+        with pytest.raises(ToolError, match="died within a transaction") as caught:
+            await reader.run(DescribeArguments(), {}, a_context())
+        assert (caught.value.code, caught.value.retry_after) == (Code.UNAVAILABLE, 1.0)
+    query = QueryDatabase(Databases([Database("main", f"sqlite:///{path}", writable=True)]))
+    found = await query.run(QueryArguments(sql="select name from t"), {}, a_context())
+    assert found.rows == [["a"]]
+    assert rows(path) == [("a",)]

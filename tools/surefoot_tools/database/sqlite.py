@@ -28,7 +28,7 @@ from surefoot_tools.database.engine import (
 )
 from surefoot_tools.database.interruption import Interruption, run_interruptibly
 from surefoot_tools.database.sqlite_connection import connect, run_statement
-from surefoot_tools.database.sqlite_errors import commit_error, tool_error
+from surefoot_tools.database.sqlite_errors import commit_error, left_behind, tool_error
 from surefoot_tools.database.sqlite_guard import Guard
 from surefoot_tools.database.sqlite_schema import read_tables
 from surefoot_tools.errors import ToolError
@@ -101,7 +101,23 @@ class SqliteEngine:
                     budget=Budget(),
                 )
 
-        return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
+        return await run_interruptibly(
+            partial(self._read, job), timeout=timeout, context=context, limiter=self._threads
+        )
+
+    def _read(self, job: Callable[[Interruption], T], interruption: Interruption) -> T:
+        """Read; where a writer died in its transaction, roll that back first, if we may write."""
+        try:
+            return job(interruption)
+        except ToolError as error:
+            if not (self._writable and left_behind(error)):
+                raise
+        with (
+            connect(self._name, self._path, interruption, writing=True) as connection,
+            _translated(interruption),
+        ):
+            connection.execute(_THERE, (INBOX,)).fetchall()  # any read of one that may write
+        return job(interruption)
 
     async def execute(
         self, statements: Sequence[Statement], *, dry_run: bool, timeout: float, context: Context
@@ -155,7 +171,9 @@ class SqliteEngine:
             ):
                 return read_tables(connection, table, interruption)
 
-        return await run_interruptibly(job, timeout=timeout, context=context, limiter=self._threads)
+        return await run_interruptibly(
+            partial(self._read, job), timeout=timeout, context=context, limiter=self._threads
+        )
 
     async def recall(self, key: str, *, timeout: float) -> Executed | None:
         """As of `Engine`."""

@@ -38,6 +38,13 @@ _MEANING: tuple[tuple[type[apsw.Error], Code, Origin | None], ...] = (
 
 _FLUSHES = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 
+_LEFT_BEHIND = (
+    apsw.SQLITE_READONLY_ROLLBACK,
+    apsw.SQLITE_READONLY_RECOVERY,
+    apsw.SQLITE_READONLY_CANTINIT,
+)
+"""Somebody died within a transaction, and who only reads cannot roll it back."""
+
 _HINTS: dict[type[apsw.Error], str] = {
     apsw.BusyError: "another program holds the database; nothing was done, try again",
     apsw.LockedError: "another program holds the database; nothing was done, try again",
@@ -57,6 +64,15 @@ def tool_error(error: apsw.Error, *, tables: Sequence[str] = ()) -> ToolError:
         tables: The tables there are, for a statement that names one there is not.
     """
     message = str(error) or type(error).__name__
+    if getattr(error, "extendedresult", None) in _LEFT_BEHIND:
+        return ToolError(
+            Code.UNAVAILABLE,
+            "SQLite: a program died within a transaction, which is to be rolled back first",
+            origin=Origin.ENVIRONMENT,
+            hint="The next program that writes does that; a server started with ?mode=rw does it"
+            " when it reads, too.",
+            retry_after=BUSY_RETRY_AFTER,
+        )
     for kind, code, origin in _MEANING:
         if isinstance(error, kind):
             hint = _HINTS.get(kind)
@@ -67,6 +83,11 @@ def tool_error(error: apsw.Error, *, tables: Sequence[str] = ()) -> ToolError:
                 code, f"SQLite: {message}", origin=origin, hint=hint, retry_after=retry_after
             )
     return ToolError(Code.INTERNAL, f"SQLite: {type(error).__name__}: {message}")
+
+
+def left_behind(error: ToolError) -> bool:
+    """Whether a transaction that somebody died in keeps who reads from reading."""
+    return getattr(error.__cause__, "extendedresult", None) in _LEFT_BEHIND
 
 
 def commit_error(error: apsw.Error) -> ToolError:
