@@ -150,7 +150,7 @@ RELIABILITY: dict[str, Requirement] = {
         "docs/journal.md",
         (
             "server/test_spool.py::test_after_a_kill_each_acknowledged_line_is_there_in_whole",
-            "server/test_journal_conformance.py::test_what_a_dead_server_had_spooled_is_folded_by_the_next",
+            "server/test_journal_conformance_receipts.py::test_what_a_dead_server_had_spooled_is_folded_by_the_next",
         ),
     ),
     "ballast": Requirement(
@@ -206,7 +206,7 @@ RELIABILITY: dict[str, Requirement] = {
         "docs/journal.md",
         (
             "server/test_journal_postgres.py::test_a_server_that_lost_its_lock_cannot_finish_what_it_began",
-            "server/test_journal_postgres.py::test_a_failure_to_open_tells_no_password_and_leaves_nothing_open",
+            "server/test_journal_postgres_opening.py::test_a_failure_to_open_tells_no_password_and_leaves_nothing_open",
         ),
     ),
     "doubt.replayed": Requirement(

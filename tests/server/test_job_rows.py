@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.identity import unbalanced
-from tests.support.scripted import LeavesJob, Plan, Records, World
+from tests.support.scripted import Plan, World
+from tests.support.scripted_tools import LeavesJob, Records
 from tests.support.site import Site, a_site, quiet, request
 
 from surefoot_server.accounting import ledger_of, report

@@ -19,7 +19,8 @@ import anyio.lowlevel
 import apsw
 import pytest
 from tests.support.identity import unbalanced
-from tests.support.scripted import LeavesJob, Plan
+from tests.support.scripted import Plan
+from tests.support.scripted_tools import LeavesJob
 from tests.support.site import Sending, Server, Site, a_site
 from tests.support.torture import MODE, figure, rounds
 

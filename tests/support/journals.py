@@ -236,3 +236,8 @@ async def _die(place: str, state: str, act: str) -> None:
 
 if __name__ == "__main__":
     anyio.run(partial(_die, *sys.argv[1:]))
+
+
+def database_of(site: Site) -> str:
+    """The name of its database."""
+    return str(site.place).rpartition("/")[2]

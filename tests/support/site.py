@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import anyio
 import anyio.abc
 import anyio.lowlevel
-from tests.support.scripted import World, tools
+from tests.support.scripted import World
+from tests.support.scripted_tools import tools
 
 from surefoot_server.access import Access
 from surefoot_server.call import Answer, Connection, Request

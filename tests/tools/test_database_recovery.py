@@ -98,7 +98,8 @@ async def test_a_query_after_a_writer_died_in_its_transaction_sees_what_was_comm
     await execute(path, INSERT)
     dies = (
         "import apsw, os, sys; c = apsw.Connection(sys.argv[1]);"
-        f" c.execute('pragma journal_mode = {mode}; pragma cache_size = 1; begin immediate').fetchall();"
+        f" c.execute('pragma journal_mode = {mode}; pragma cache_size = 1').fetchall();"
+        " c.execute('begin immediate');"
         " c.execute('update t set name = name || hex(zeroblob(20000))');"
         " c.cache_flush(); os._exit(9)"
     )
