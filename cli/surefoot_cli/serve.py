@@ -13,14 +13,14 @@ import click
 
 from surefoot_cli.groups import ALL_GROUPS, groups
 from surefoot_cli.listen import HttpChoice, http_options
-from surefoot_cli.place import PLACE
 from surefoot_cli.programs import ripgrep
+from surefoot_cli.recording import recording_options, retention
 from surefoot_cli.root import ROOT, Root, names_of
 from surefoot_cli.settings import SETTINGS, check_outside
-from surefoot_cli.span import FOREVER, SPAN
+from surefoot_cli.span import FOREVER
 from surefoot_cli.state import state_directory
 from surefoot_server import log
-from surefoot_server.config import Config, Retention
+from surefoot_server.config import Config
 from surefoot_tools.commandline.rules import Rules
 from surefoot_tools.sandbox.sandbox import DEFAULT, Level
 
@@ -46,44 +46,12 @@ if TYPE_CHECKING:
 )
 @click.option("--database", "databases", multiple=True, metavar="NAME=URL")
 @click.option(
-    "--journal",
-    type=PLACE,
-    help="A file, or postgresql://... Default: journal.db in the state directory.",
-)
-@click.option(
-    "--store-arguments",
-    type=click.Choice(["none", "redacted", "all"]),
-    default="redacted",
-    show_default=True,
-    help="How much of the arguments the journal keeps.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0, max=86_400),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long a keyed call or a command is kept when its connection or server is gone.",
-)
-@click.option(
     "--job-grace",
     type=FOREVER,
     default="30",
     show_default=True,
     metavar="SECONDS|forever",
     help="How long a job lives on when its server is gone.",
-)
-@click.option(
-    "--keep-results",
-    type=SPAN,
-    metavar="SPAN",
-    help="How long results are kept for replay. Default: 7d.",
-)
-@click.option(
-    "--keep-keys",
-    type=SPAN,
-    metavar="SPAN",
-    help="How long a key is known after its call ended. Default: 90d.",
 )
 @click.option("--read-only", is_flag=True, help="Refuse every tool that has effects.")
 @click.option("--tools", default=ALL_GROUPS, show_default=True, metavar="LIST")
@@ -97,13 +65,7 @@ if TYPE_CHECKING:
 )
 @click.option("--network", is_flag=True, help="Let commands that are confined use the network.")
 @http_options
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="warning",
-    show_default=True,
-    help="Logs go to stderr as JSON lines.",
-)
+@recording_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -145,7 +107,7 @@ def command(
         store_arguments=store_arguments,
         grace=grace,
         job_grace=None if job_grace == math.inf else job_grace,
-        retention=_retention(keep_results, keep_keys),
+        retention=retention(keep_results, keep_keys),
         read_only=read_only,
         groups=groups(tools),
         environment=dict(os.environ),
@@ -188,23 +150,3 @@ def _made(config: Config) -> "App":
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _retention(results: float | None, keys: float | None) -> Retention:
-    """How long things are kept; results no longer than the keys that lead to them.
-
-    Raises:
-        BadParameter: a span is empty, or keys would be forgotten before results.
-    """
-    default = Retention()
-    chosen = Retention(
-        default.results if results is None else results, default.keys if keys is None else keys
-    )
-    for name, span in (("--keep-results", chosen.results), ("--keep-keys", chosen.keys)):
-        if span <= 0:
-            raise click.BadParameter("longer than 0", param_hint=name)
-    if chosen.keys >= chosen.results:
-        return chosen
-    if results is None:
-        return Retention(chosen.keys, chosen.keys)
-    raise click.BadParameter("not shorter than --keep-results", param_hint="--keep-keys")

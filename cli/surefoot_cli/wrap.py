@@ -12,11 +12,9 @@ from urllib.parse import urlsplit
 import anyio
 import click
 
-from surefoot_cli.place import PLACE
-from surefoot_cli.span import SPAN
+from surefoot_cli.recording import recording_options, retention
 from surefoot_cli.state import state_directory
 from surefoot_server import log
-from surefoot_server.config import Retention
 from surefoot_tools.tool import Effect
 
 if TYPE_CHECKING:
@@ -48,35 +46,7 @@ DECLARED = (Effect.SAFE, Effect.IDEMPOTENT, Effect.AT_MOST_ONCE)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A TOML file with a table [effects]; --effect wins over it.",
 )
-@click.option(
-    "--journal",
-    type=PLACE,
-    help="A file, or postgresql://... Default: journal.db in the state directory.",
-)
-@click.option(
-    "--store-arguments",
-    type=click.Choice(["none", "redacted", "all"]),
-    default="redacted",
-    show_default=True,
-    help="How much of the arguments the journal keeps.",
-)
-@click.option(
-    "--grace",
-    type=click.FloatRange(min=0, max=86_400),
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long a keyed call is kept when its connection is gone.",
-)
-@click.option("--keep-results", type=SPAN, metavar="SPAN", help="As of `surefoot serve`.")
-@click.option("--keep-keys", type=SPAN, metavar="SPAN", help="As of `surefoot serve`.")
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="warning",
-    show_default=True,
-    help="Logs go to stderr as JSON lines, between what the server itself says there.",
-)
+@recording_options
 def command(
     words: tuple[str, ...],
     url: str | None,
@@ -113,7 +83,7 @@ def command(
         journal=journal if journal is not None else state / "journal.db",
         version=importlib.metadata.version("surefoot"),
         effects=declared,
-        policy=Policy(grace=grace, retention=_retention(keep_results, keep_keys)),
+        policy=Policy(grace=grace, retention=retention(keep_results, keep_keys)),
         store=StoreArguments(store_arguments),
         allow_faults=os.environ.get("SUREFOOT_ALLOW_FAULTS") == "1",
     )
@@ -188,13 +158,3 @@ def _headers(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, 
             raise click.BadParameter(f"{pair}: NAME=VARIABLE, of one that is set", param_hint=hint)
         found[name] = environment[variable]
     return found
-
-
-def _retention(results: float | None, keys: float | None) -> Retention:
-    default = Retention()
-    chosen = Retention(
-        default.results if results is None else results, default.keys if keys is None else keys
-    )
-    if min(chosen.results, chosen.keys) <= 0:
-        raise click.UsageError("--keep-results and --keep-keys are longer than 0")
-    return Retention(min(chosen.results, chosen.keys), chosen.keys)
